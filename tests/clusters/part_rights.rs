@@ -72,6 +72,8 @@ fn a_role_with_createdb_restores_a_part_as_a_superuser_does() {
          CREATE TRIGGER deny BEFORE INSERT OR UPDATE ON kept.orders FOR EACH ROW EXECUTE FUNCTION kept.deny(); \
          CREATE FUNCTION kept.fast(int) RETURNS int LANGUAGE internal IMMUTABLE AS 'int4abs'; \
          CREATE TABLE kept.odd (a int, b int GENERATED ALWAYS AS (kept.fast(a)) STORED); INSERT INTO kept.odd VALUES (-1); \
+         CREATE TABLE kept.hers (a int); ALTER TABLE kept.hers OWNER TO alice; CREATE VIEW kept.seen AS SELECT * FROM kept.hers; \
+         ALTER VIEW kept.seen OWNER TO alice; \
          CREATE MATERIALIZED VIEW kept.count AS SELECT count(*) FROM kept.orders",
     );
     c.sql("SELECT incr_dump()");
@@ -230,6 +232,49 @@ fn a_role_with_createdb_restores_a_part_as_a_superuser_does() {
         &with(&[&["--table", "kept.orders"], &moment, &OWN]),
     );
     assert!(text.contains("rows      4 of kept.orders"), "{text}");
+
+    // A role to which it can give objects gets them, if it may create something there.
+    c.sql("GRANT alice TO plain");
+    c.sql_in(
+        "live",
+        "DROP SCHEMA kept CASCADE; CREATE SCHEMA box AUTHORIZATION plain",
+    );
+    let hers = ["--table", "kept.hers", "--table", "kept.seen"];
+    let (status, text) = role.restore("live", &with(&[&hers, &moment]));
+    assert!(
+        status == 1 && text.contains("owner of SCHEMA kept"),
+        "{text}"
+    );
+    let owners = |schema: &str| {
+        let relations = "string_agg(relowner::regrole::text, ' ' ORDER BY relname)";
+        let may = "has_schema_privilege('alice', relnamespace, 'CREATE')";
+        let place = format!("pg_class WHERE relnamespace = '{schema}'::regnamespace");
+        c.sql_in(
+            "live",
+            &format!("SELECT {relations}, bool_or({may}) FROM {place}"),
+        )
+    };
+    assert_eq!(owners("kept"), "alice alice|f");
+    let boxed = with(&[&hers, &moment, &["--into-schema", "box"]]);
+    let (status, text) = role.restore("live", &with(&[&boxed, &["--dry-run"]]));
+    let refused =
+        "owner of table box.hers: \"alice\" may create nothing in the schema \"box\" of the target";
+    assert!(status == 0 && text.contains(refused), "{text}");
+    let (status, text) = role.restore("live", &boxed);
+    assert!(status == 1 && text.contains(refused), "{text}");
+    assert_eq!(owners("box"), "plain plain|f");
+    c.sql_in("live", "DROP SCHEMA box CASCADE; CREATE SCHEMA box AUTHORIZATION plain; GRANT USAGE, CREATE ON SCHEMA box TO alice");
+    role.restored("live", &boxed);
+    assert_eq!(owners("box"), "alice alice|t");
+
+    // A role that may be a replica.
+    c.sql("GRANT SET ON PARAMETER session_replication_role TO plain");
+    c.sql_in("live", "DROP SCHEMA kept CASCADE");
+    let text = role.restored("live", &with(&[&part, &moment, &OWN]));
+    assert!(text.contains("lines to_customers"), "{text}");
+    let restored = without_keys(dump(&c, "live", &with(&[&orders, &plain])));
+    assert_same(&kept, &restored, "a part, as a replica");
+    assert_eq!(c.sql_in("live", keys), "lines_o_fkey true, to_orders true");
     assert_same(
         &mine,
         &dump(&c, "live", &["-t", "mine", "-t", "seen", "-s"]),

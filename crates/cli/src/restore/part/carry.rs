@@ -122,7 +122,7 @@ pub async fn over(
         Ok((carried, mut over)) => {
             found.keep(place).await?;
             shown.carried(&carried);
-            over.odd = carried.odd;
+            over.odd.extend(carried.odd);
             Ok(over)
         }
         Err(error) => {
@@ -203,8 +203,14 @@ impl Carrying<'_> {
         if let Some(target) = target {
             self.ensure_safe(target, &existing, &makes).await?;
         }
-        let target = place.map_or(self.whereto.scratch_name, |place| &place.name);
-        let definitions = self.definitions(target, &existing, makes.clone()).await?;
+        let database = place.map_or(self.whereto.scratch_name, |place| &place.name);
+        let keys = makes.clone();
+        let mut definitions = self.definitions(database, &existing, keys).await?;
+        let mut owners = Vec::new();
+        if let Some(target) = target.filter(|_| self.whereto.rights.is_limited()) {
+            owners = definitions.without_owners(target).await?;
+            left_out.extend(owners.iter().cloned());
+        }
         let needed = chosen::written(self.scratch, &needed).await?.into_iter();
         let is_new = |oid: u32| !existing.has(Key::new(catalog::CLASS, oid));
         let without_rows: Vec<String> = needed
@@ -233,7 +239,7 @@ impl Carrying<'_> {
             tables,
         };
         let over = Over {
-            odd: Vec::new(),
+            odd: owners,
             missed,
             known: Some(known),
         };

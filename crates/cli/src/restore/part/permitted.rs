@@ -252,3 +252,21 @@ pub async fn ensure_may_insert(
     }
     Ok(())
 }
+
+/// An owner needs CREATE on the schema of an object: those of `owners`, each with a schema (both not quoted), that lack
+/// it in a schema that the target has, and on which it is not this restore's to give.
+pub async fn owners_refused(
+    target: &Session,
+    owners: &[(String, String)],
+) -> Result<Vec<(String, String)>> {
+    const REFUSED: &str = "SELECT o.schema, o.role \
+        FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS o (schema, role) \
+        JOIN pg_catalog.pg_namespace AS n ON n.nspname = o.schema JOIN pg_catalog.pg_roles AS r ON r.rolname = o.role \
+        WHERE NOT pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE')";
+    let (schemas, roles): (Vec<String>, Vec<String>) = owners.iter().cloned().unzip();
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&schemas, Type::TEXT_ARRAY), (&roles, Type::TEXT_ARRAY)];
+    let rows = target.client.query_typed(REFUSED, &parameters).await?;
+    let row = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
+    rows.iter().map(row).collect()
+}
