@@ -199,6 +199,18 @@ fn a_role_with_createdb_restores_a_part_as_a_superuser_does() {
     );
     assert!(status == 1 && text.contains("FUNCTION kept.fast"), "{text}");
 
+    c.sql_in("live", "DROP SCHEMA kept CASCADE");
+    let (status, text) = role.restore("live", &with(&[&["--schema", "kept"], &moment, &OWN]));
+    assert_eq!(status, 1, "{text}");
+    let missed = [
+        "FUNCTION kept.fast",
+        "TABLE kept.odd: function kept.fast(integer) does not exist",
+        "rows      4 of kept.orders",
+    ];
+    for words in missed {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+
     // Owners and privileges that it cannot give are named, and left out.
     c.sql_in("live", "DROP SCHEMA kept CASCADE");
     let (status, text) = role.restore("live", &with(&[&["--table", "kept.orders"], &moment]));
@@ -608,20 +620,87 @@ fn what_strangers_have_made_runs_with_no_more_rights() {
         ),
         "10|10"
     );
-    // A table of hers has her triggers.
+    // A partition of hers has her triggers, and so has a table.
+    let fire = format!(
+        "CREATE FUNCTION public.fire() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {EVIL} RETURN NEW; END$$; \
+         ALTER FUNCTION public.fire() OWNER TO mallory"
+    );
+    c.sql_in("live", &fire);
     c.sql_in(
         "live",
-        &format!(
-            "TRUNCATE s.t; ALTER TABLE s.t OWNER TO mallory; SET ROLE mallory; \
-             CREATE FUNCTION public.fire() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {EVIL} RETURN NEW; END$$; \
-             CREATE TRIGGER fire BEFORE INSERT ON s.t FOR EACH ROW EXECUTE FUNCTION public.fire()"
-        ),
+        "ALTER TABLE s.t RENAME TO was; CREATE TABLE s.t (id int, a int) PARTITION BY LIST (a); ALTER TABLE s.t OWNER TO alice; \
+         CREATE TABLE s.p PARTITION OF s.t DEFAULT; ALTER TABLE s.p OWNER TO mallory; \
+         CREATE TRIGGER fire BEFORE INSERT ON s.p FOR EACH ROW EXECUTE FUNCTION public.fire()",
     );
-    super_user.refused(
+    let hers = ["table s.t, which gets rows, belongs to \"mallory\""];
+    super_user.refused("live", &rows, &hers);
+    c.sql_in(
         "live",
-        &rows,
-        &["table s.t, which gets rows, belongs to \"mallory\""],
+        "ALTER TABLE s.p OWNER TO alice; ALTER TABLE s.t OWNER TO mallory",
     );
+    super_user.refused("live", &rows, &hers);
     assert_harmless("a trigger");
     assert_eq!(c.sql_in("live", "SELECT count(*) FROM s.t"), "0");
+    // In a database of hers she can replace what is about to run.
+    c.sql("CREATE DATABASE hers OWNER mallory TEMPLATE template0");
+    let scratch = with(&[&part, &["--into-schema", "other", "--scratch", "hers"]]);
+    super_user.refused(
+        "live",
+        &scratch,
+        &["belongs to a role that is no superuser"],
+    );
+}
+
+#[test]
+fn an_extension_that_only_a_superuser_creates_matters_where_it_is_needed() {
+    let c = Cluster::backed_up();
+    c.installation().install_extension(
+        "marked",
+        "CREATE DOMAIN @extschema@.marked AS int CHECK (VALUE > 0); CREATE FUNCTION @extschema@.mark() RETURNS int LANGUAGE sql AS 'SELECT 7';",
+    );
+    c.sql(
+        "CREATE SCHEMA ext; CREATE EXTENSION marked SCHEMA ext; CREATE TABLE needs (a ext.marked DEFAULT ext.mark()); \
+         CREATE TABLE plain (a int); INSERT INTO needs VALUES (1), (2); INSERT INTO plain VALUES (1), (2), (3)",
+    );
+    c.flush();
+    c.sql("CREATE ROLE guest LOGIN CREATEDB; CREATE DATABASE live OWNER guest");
+    let role = Role {
+        c: &c,
+        name: "guest",
+    };
+    role.restored("live", &with(&[&["--table", "plain"], &OWN]));
+    assert_eq!(c.sql_in("live", "SELECT count(*) FROM plain"), "3");
+    let needs = with(&[&["--table", "needs"], &OWN]);
+    role.refused(
+        "live",
+        &needs,
+        &["is needed for public.needs", "ext.marked"],
+    );
+    // Somebody creates it, in the target and for the way there.
+    c.sql("CREATE DATABASE pad OWNER guest TEMPLATE template0");
+    let create =
+        "CREATE SCHEMA ext; CREATE EXTENSION marked SCHEMA ext; GRANT USAGE ON SCHEMA ext TO guest";
+    c.sql_in("pad", create);
+    let by_pad = with(&[&needs, &["--scratch", "pad"]]);
+    role.refused(
+        "live",
+        &by_pad,
+        &[
+            "needs the extension \"marked\"",
+            "CREATE EXTENSION \"marked\"",
+        ],
+    );
+    c.sql_in("live", create);
+    let text = role.restored("live", &by_pad);
+    assert!(text.contains("extension marked"), "{text}");
+    assert_eq!(c.sql_in("live", "SELECT sum(a) FROM needs"), "3");
+    assert_eq!(
+        c.sql_in(
+            "pad",
+            "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'"
+        ),
+        "marked"
+    );
+    let relations = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    assert_eq!(c.sql_in("pad", relations), "0");
 }

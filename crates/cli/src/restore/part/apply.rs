@@ -52,16 +52,17 @@ impl<'a> Applying<'a> {
         })
     }
 
-    /// Rows come into tables that are in use, whose triggers may name things without their schema.
+    /// Rows come into tables that are in use, whose triggers may name things without their schema, and read what they may
+    /// see. (COPY itself is refused where row security holds for the role, whatever row_security is.)
     pub async fn begin_rows(&self) -> Result<()> {
-        let set = "SET LOCAL search_path = \"$user\", public";
+        let set = "SET LOCAL search_path = \"$user\", public; SET LOCAL row_security = on";
         Ok(self.target.client.batch_execute(set).await?)
     }
 
     /// What waits for the end of the transaction runs as the rows did. Behind that names are PostgreSQL's own again: an
     /// operator that somebody has made would be found for ours.
     pub async fn end_rows(&self) -> Result<()> {
-        let set = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL search_path = ''";
+        let set = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL search_path = ''; SET LOCAL row_security = off";
         Ok(self.target.client.batch_execute(set).await?)
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use archive::segment::DdlBlock;
 use effects::key::{catalog, Key};
 use tokio_postgres::types::{ToSql, Type};
 
@@ -24,11 +25,14 @@ pub fn ensure_none_missing(chosen: &Chosen, left_out: &LeftOut) -> Result<()> {
         return Ok(());
     };
     let names: Vec<String> = chosen.missing.iter().map(Name::shown).collect();
-    let mut message = format!(
-        "this server does not let the role make what is needed for {}",
-        names.join(", ")
-    );
-    for reason in reasons(first, left_out) {
+    let names = names.join(", ");
+    let reasons = reasons(first, left_out);
+    if reasons.is_empty() {
+        let message = format!("{names} could not be made in the scratch database");
+        return Err(Error::failed(message, ""));
+    }
+    let mut message = format!("this server does not let the role make what is needed for {names}");
+    for reason in reasons {
         message.push_str(&format!("\n    {reason}"));
     }
     let hint = "Restore as a superuser, or let one make what is missing in a database for --scratch (an extension).";
@@ -45,7 +49,7 @@ fn reasons(name: &Name, left_out: &LeftOut) -> Vec<String> {
             continue;
         }
         for piece in left_out.pieces.iter().filter(|piece| !piece.is_leaf) {
-            let names = qualified::names(&piece.sql);
+            let names = qualified::names(said(piece));
             if names.first() == Some(&name) {
                 found.push(format!("{}: {}", piece.what, piece.reason));
                 wanted.extend(names);
@@ -53,6 +57,11 @@ fn reasons(name: &Name, left_out: &LeftOut) -> Vec<String> {
         }
     }
     found
+}
+
+/// What was refused, without what psql needs around it.
+fn said(piece: &Piece) -> &[u8] {
+    DdlBlock::read(&piece.sql).statement
 }
 
 /// What the part is called, by the names of each time.
@@ -133,7 +142,7 @@ impl Known {
     }
 
     fn has(&self, piece: &Piece, options: &Options) -> bool {
-        let section = if piece.is_part || qualified::is_post_data(&piece.sql) {
+        let section = if piece.is_part || qualified::is_post_data(said(piece)) {
             Section::PostData
         } else {
             Section::PreData
@@ -150,16 +159,14 @@ impl Known {
     }
 
     fn has_named(&self, piece: &Piece) -> bool {
-        let names = qualified::names(&piece.sql);
+        let said = said(piece);
+        let names = qualified::names(said);
         let Some(first) = names.first() else {
-            let schema = qualified::schema(&piece.sql);
+            let schema = qualified::schema(said);
             return schema.is_some_and(|schema| self.made_schemas.contains(&schema));
         };
         // Statistics have names of their own, in front of the table's.
-        let is_statistics = piece
-            .sql
-            .trim_ascii_start()
-            .starts_with(b"CREATE STATISTICS ");
+        let is_statistics = said.trim_ascii_start().starts_with(b"CREATE STATISTICS ");
         let is_on_it = is_statistics && names.iter().any(|name| self.names.contains(name));
         self.names.contains(first) || self.schemas.contains(&first.0) || is_on_it
     }

@@ -72,9 +72,11 @@ pub async fn ensure_tables(
     target: &Session,
     tables: &[(u32, &str)],
 ) -> Result<()> {
+    // A partition, in which the rows arrive, has triggers of its own.
     const OIDS: &str =
         "SELECT t.n, c.oid FROM pg_catalog.unnest($1) WITH ORDINALITY AS t (name, n) \
-        JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(t.name)";
+        JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(t.name) \
+            OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(t.name)))";
     let names: Vec<&str> = tables.iter().map(|(_, into)| *into).collect();
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&names, Type::TEXT_ARRAY)];
     let rows = target.client.query_typed(OIDS, &parameters).await?;

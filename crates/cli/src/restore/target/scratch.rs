@@ -82,6 +82,12 @@ impl Found {
             self.ensure_scratch(&session, &name).await?;
             let dropped = session.statement(drop_statement(&name).as_bytes()).await;
             dropped.map_err(|error| {
+                let is_anothers = matches!(&error, Error::Server(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE));
+                if is_anothers {
+                    let message = format!("a restore by another role has left the scratch database \"{name}\", or is running");
+                    let hint = format!("If none is running, let its owner drop it: {} Nothing was changed.", drop_statement(&name));
+                    return Error::failed(message, hint);
+                }
                 let message = format!("the scratch database \"{name}\" is in use: another restore of a part is running ({error})");
                 Error::failed(message, "Wait until it has ended; nothing was changed.")
             })?;
@@ -122,6 +128,7 @@ impl Found {
             _ => error,
         })?;
         self.role.ensure_may_make(&within, &name, true).await?;
+        self.ensure_own_scratch(&within, &name).await?;
         progress::lock(&within, &name).await?;
         if comment(&within, &name).await?.as_deref() == Some(SCRATCH) {
             empty(&within).await?;
@@ -135,6 +142,20 @@ impl Found {
         drop(within);
         let (session, _, beside) = connect(&self.conninfo, &self.final_name).await?;
         Ok(self.as_scratch(name, session, beside))
+    }
+
+    /// Who owns a database can replace what a superuser is about to call there.
+    async fn ensure_own_scratch(&self, within: &Session, name: &str) -> Result<()> {
+        const IS_SUPERUSERS: &str = "SELECT r.rolsuper FROM pg_catalog.pg_database AS d \
+            JOIN pg_catalog.pg_roles AS r ON r.oid = d.datdba WHERE d.datname = pg_catalog.current_database()";
+        let rows = within.client.query_typed(IS_SUPERUSERS, &[]).await?;
+        let is_superusers: bool = rows[0].try_get(0)?;
+        if is_superusers || !self.role.is_superuser {
+            return Ok(());
+        }
+        let message = format!("the database \"{name}\" of --scratch belongs to a role that is no superuser, and code that it put there would run as one");
+        let hint = "Restore as that role; or leave --scratch out: a superuser creates one. Nothing was changed.";
+        Err(Error::failed(message, hint))
     }
 
     /// Refuses a database of a scratch database's name that is none: it has objects, and is not marked.
