@@ -704,3 +704,75 @@ fn an_extension_that_only_a_superuser_creates_matters_where_it_is_needed() {
     let relations = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
     assert_eq!(c.sql_in("pad", relations), "0");
 }
+
+#[test]
+fn roles_that_a_part_names_are_made_or_what_they_have_is_left_out() {
+    let c = Cluster::builder()
+        .encoding("LATIN1")
+        .setting("pg_incrbackup.base_format", "'directory'")
+        .back_up();
+    c.sql(
+        "SET client_encoding = UTF8; CREATE ROLE bob; CREATE ROLE unused; CREATE TABLE other (a int); ALTER TABLE other OWNER TO unused; \
+         CREATE FUNCTION \"çode\"() RETURNS text LANGUAGE sql AS 'SELECT ''é'''; \
+         CREATE TABLE \"été\" (\"é\" int PRIMARY KEY, t text DEFAULT \"çode\"()); GRANT SELECT ON \"été\" TO bob; \
+         INSERT INTO \"été\" SELECT g, 'ça' || g FROM generate_series(1, 100) g",
+    );
+    c.sql("SELECT incr_dump()");
+    c.sql(
+        "SET client_encoding = UTF8; INSERT INTO \"été\" VALUES (0); ALTER TABLE \"été\" RENAME TO \"hiver\"; \
+         ALTER FUNCTION \"çode\" OWNER TO bob; CREATE POLICY p ON hiver TO bob USING (true)",
+    );
+    c.flush();
+    let expected = dump(&c, "app", &["-E", "UTF8", "-O", "-t", "hiver"]);
+    let target = Cluster::builder().version(c.version()).start();
+    target.sql("CREATE ROLE guest LOGIN CREATEDB; CREATE DATABASE live OWNER guest");
+    target.sql_in("live", "GRANT ALL ON SCHEMA public TO guest");
+    let left_out = target.root().join("left-out.sql");
+    let restore = |options: &[&str]| {
+        let conninfo = target
+            .conninfo("live")
+            .replace("user=postgres", "user=guest");
+        program_rights::restore(
+            &c,
+            &conninfo,
+            &left_out,
+            &with(&[&["--table", "hiver"], options]),
+        )
+    };
+    // It may make no roles: whatever names one is left out, and told.
+    let (status, text) = restore(&[]);
+    assert_eq!(status, 1, "{text}");
+    let named = [
+        "ACL public.TABLE ",
+        "owner function public.",
+        "create policy p ON public.hiver",
+    ];
+    for what in named {
+        assert!(text.contains(what), "{what}: {text}");
+    }
+    assert!(!text.contains("unused"), "{text}");
+    let rows = "SET client_encoding = UTF8; SELECT count(*), sum(length(t)) FROM hiver";
+    assert_eq!(target.sql_in("live", rows), c.sql(rows));
+    assert!(fs::read(&left_out)
+        .is_ok_and(|written| written.windows(4).any(|part| part == b"\"\xe9t\xe9")));
+    // It may: those that the part needs stay, and the others go again.
+    fs::remove_file(&left_out).expect("it was written");
+    target.sql_in(
+        "live",
+        "DROP TABLE hiver; SET client_encoding = UTF8; DROP FUNCTION \"çode\"; GRANT CREATE ON SCHEMA public TO PUBLIC",
+    );
+    target.sql("ALTER ROLE guest CREATEROLE");
+    let (status, text) = restore(&["--role", "postgres=guest"]);
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("which the part needs"), "{text}");
+    assert_same(
+        &expected,
+        &dump(&target, "live", &["-E", "UTF8", "-O", "-t", "hiver"]),
+        "with roles",
+    );
+    let roles = "SET client_encoding = UTF8; SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE oid >= 16384";
+    assert_eq!(target.sql(roles), "bob guest");
+    let owner = "SET client_encoding = UTF8; SELECT proowner::regrole::text FROM pg_proc WHERE proname = 'çode'";
+    assert_eq!(target.sql_in("live", owner).trim_matches('"'), "bob");
+    assert_nothing_left(&target);
+}
