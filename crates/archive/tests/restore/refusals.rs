@@ -29,7 +29,7 @@ fn an_update_that_hits_no_row_or_two_stops_with_file_and_line() {
         let path = source.appender.current_file();
         let text = fs::read_to_string(&path).unwrap();
         let line = text.lines().position(|line| line == statement).unwrap() + 1;
-        let name = path.file_name().unwrap().to_str().unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap();
         let error = source.refused(&[]);
         assert!(
             error.contains(&format!("{name}:{line}: ERROR:")) && error.contains(said),
@@ -109,7 +109,7 @@ fn damage_is_found_before_anything_is_touched() {
         // The next segment's header tells, too, when the manifest is gone.
         fs::remove_file(&manifest).unwrap();
         if path.ends_with("SHA256SUMS") || path.ends_with("dump.sql") {
-            refused(from, "the base is damaged");
+            refused(from, "is damaged");
         } else {
             refused(from, "damaged");
         }
@@ -161,5 +161,5 @@ fn wrong_use_is_told_apart() {
     assert!(source
         .run(&["--dry-run"])
         .text()
-        .contains("has a finished base"));
+        .contains("no base can be used"));
 }
