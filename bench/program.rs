@@ -14,6 +14,8 @@ const DATABASE: &str = "restored";
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Method {
     Program,
+    /// One table alone.
+    Part,
     RestoreSh,
     Psql,
 }
@@ -40,6 +42,7 @@ pub fn measure(report: &mut Report, repeats: usize) {
     );
     let target = replay::target();
     base(report, repeats, &target);
+    part(report, repeats, &target);
     values(report, repeats, &target);
     tables(report, repeats, &target);
     report.save();
@@ -60,6 +63,35 @@ fn base(report: &mut Report, repeats: usize, target: &Cluster) {
     show(report, &all);
     let what = "program: a base of 1 GB: time, as a multiple of psql -f";
     report.ratio_at_most(what, 1.2, ratio(&all, 0, Method::Program, Method::Psql));
+}
+
+/// One table that has 1 % of the rows, in the base and in the changes: there is something of it in every segment.
+fn part(report: &mut Report, repeats: usize, target: &Cluster) {
+    let sources = [Source::new("1 % of the rows", |c| {
+        c.sql(
+            "CREATE TABLE big (id int PRIMARY KEY, a text, b numeric, c timestamptz);
+             INSERT INTO big SELECT i, repeat(md5(i::text), 3), i / 7.0, timestamptz '2026-01-01Z' + i * interval '1 s'
+                FROM generate_series(1, 2000000) i;
+             CREATE INDEX ON big (c); CREATE TABLE part (LIKE big INCLUDING ALL);
+             INSERT INTO part SELECT * FROM big WHERE id <= 20000;
+             SELECT format('CREATE TABLE t%s (id serial PRIMARY KEY, a text)', i) FROM generate_series(1, 50) i \\gexec",
+        );
+        set_up(c);
+        c.sql(
+            "SET synchronous_commit = off;
+             DO $$ BEGIN FOR i IN 1..150000 LOOP
+                UPDATE big SET b = b + 1 WHERE id = i;
+                INSERT INTO big SELECT 3000000 + 3 * i + n, md5(i::text), 1, now() FROM generate_series(0, 2) n;
+                IF i % 25 = 0 THEN UPDATE part SET b = b + 1 WHERE id = i / 25; END IF;
+                COMMIT;
+             END LOOP; END $$",
+        );
+    })];
+    let methods = [Method::Program, Method::Part];
+    let all = take_turns(repeats, target, &sources, &methods);
+    show(report, &all);
+    let what = "program: one table of 1 % of the rows: time, as a part of the whole's";
+    report.ratio_at_most(what, 0.08, ratio(&all, 0, Method::Part, Method::Program));
 }
 
 /// Values of 100 MB together, which were inserted after the base.
@@ -155,6 +187,10 @@ impl Source {
         let archive = self.cluster.database_directory();
         let took = match method {
             Method::Program => replay::restore_by_program(&archive, target, DATABASE, &[]),
+            Method::Part => {
+                let options = ["--table", "public.part"];
+                replay::restore_by_program(&archive, target, DATABASE, &options)
+            }
             Method::RestoreSh => replay::restore(&archive, target, DATABASE, &[]),
             Method::Psql => replay::run_file(&self.dump, target, DATABASE),
         };
@@ -234,6 +270,7 @@ impl Method {
     fn name(self) -> &'static str {
         match self {
             Method::Program => "pg_incrbackup restore",
+            Method::Part => "pg_incrbackup restore --table",
             Method::RestoreSh => "restore.sh",
             Method::Psql => "psql -f",
         }

@@ -369,8 +369,17 @@ fn create(path: &Path) -> Result<File, Failure> {
     archive::durable::create_new(path).map_err(Failure::from)
 }
 
+/// 58P01 if there is no program at this path, or none that can be executed; 58000 for other reasons (no process, no
+/// descriptor).
 pub fn cannot_run(path: &Path, error: io::Error) -> Failure {
     let message = format!("could not run \"{}\": {error}", path.display());
+    let is_of_path = matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+    );
+    if !is_of_path && error.raw_os_error() != Some(rustix::io::Errno::NOEXEC.raw_os_error()) {
+        return Failure::new(PgSqlErrorCode::ERRCODE_SYSTEM_ERROR, message);
+    }
     Failure::new(PgSqlErrorCode::ERRCODE_UNDEFINED_FILE, message).hint(
         "Set pg_incrbackup.bin_directory to the directory of this server version's pg_dump, \
          pg_restore and pg_dumpall.",

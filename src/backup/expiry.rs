@@ -4,7 +4,7 @@
 //! The state is in the files alone, so nothing is lost with the status board. It waits for a restore or a
 //! check that reads the archive.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use archive::expiry::{self, Row};
 use archive::time;
@@ -19,6 +19,11 @@ use crate::{place, settings, workers};
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// While the archive is being read, and the maximum after failures.
 const RETRY: Duration = Duration::from_secs(600);
+/// The compression of a file, too, keeps others out of the archive, but only for a moment.
+const BRIEF: Duration = Duration::from_secs(2);
+/// Somebody's turn to remove is not waited for longer than this.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
 /// After the first failure, doubled after each further one: a disk may be available again soon, and health
 /// should report that.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
@@ -35,7 +40,19 @@ pub fn rows(database: pg_sys::Oid, dry_run: bool) -> Result<Vec<Row>, Failure> {
     let Some(owned) = place::own(database)? else {
         return Ok(Vec::new());
     };
-    let rows = expiry::expire(&owned, &rules, now, &mut signals::look_for_interrupts)?;
+    let asked = Instant::now();
+    let mut begun = None;
+    let rows = loop {
+        // After a while the archive itself says who is in the way.
+        if let Some(_remover) = Remover::begin(database, asked.elapsed() > LONGEST_TURN) {
+            let begun: &Instant = begun.get_or_insert_with(Instant::now);
+            match expiry::expire(&owned, &rules, now, &mut signals::look_for_interrupts) {
+                Err(archive::Error::InUse { .. }) if begun.elapsed() < BRIEF => {}
+                result => break result?,
+            }
+        }
+        server::wait_a_moment(POLL);
+    };
     note_gone(&rows);
     update(database, |expiry| {
         expiry.done_at = now.timestamp_micros();
@@ -45,6 +62,41 @@ pub fn rows(database: pg_sys::Oid, dry_run: bool) -> Result<Vec<Row>, Failure> {
         expiry.error.set("");
     });
     Ok(rows)
+}
+
+/// One process removes at a time: without this, what a base makes superfluous would wait for the next turn because
+/// the daily worker had just begun.
+struct Remover(pg_sys::Oid);
+
+impl Remover {
+    /// `None` while another process removes, unless that is no reason.
+    fn begin(database: pg_sys::Oid, is_forced: bool) -> Option<Remover> {
+        let own = std::process::id() as i32;
+        let is_taken = status::is_there().then(|| {
+            status::update_existing(database, |entry| {
+                // A process that ended with FATAL has left its id.
+                let other = entry.expiry.pid;
+                let is_taken = other != 0 && other != own && server::is_backend_alive(other);
+                if !is_taken || is_forced {
+                    entry.expiry.pid = own;
+                }
+                is_taken && !is_forced
+            })
+        });
+        let is_free = is_taken.flatten() != Some(true);
+        is_free.then(|| Remover(database))
+    }
+}
+
+impl Drop for Remover {
+    fn drop(&mut self) {
+        let own = std::process::id() as i32;
+        update(self.0, |expiry| {
+            if expiry.pid == own {
+                expiry.pid = 0;
+            }
+        });
+    }
 }
 
 /// Removes expired files. Nobody waits for the result, so a failure is logged and reported by health.
@@ -86,7 +138,7 @@ pub fn prune_ddl_history() {
 /// Starts a worker if a day has passed since the last one. For the launcher.
 pub fn start_if_due(database: pg_sys::Oid) {
     let entry = status::read(database).unwrap_or_default();
-    let is_running = |pid: i32| pid != 0 && server::is_process_alive(pid);
+    let is_running = |pid: i32| pid != 0 && server::is_backend_alive(pid);
     if is_running(entry.expiry.pid) || entry.base.is_running() {
         return;
     }
@@ -112,9 +164,7 @@ pub extern "C-unwind" fn pg_incrbackup_expiry_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
     signals::end_on_sigterm();
     workers::connect(None);
-    update(database, |expiry| expiry.pid = std::process::id() as i32);
     run(database);
-    update(database, |expiry| expiry.pid = 0);
 }
 
 fn note_gone(rows: &[Row]) {

@@ -17,7 +17,7 @@ mod heal;
 mod job;
 pub mod leave_out;
 pub mod preflight;
-mod properties;
+pub mod properties;
 pub mod schedule;
 mod scratch_settings;
 mod setup;

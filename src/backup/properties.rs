@@ -110,7 +110,7 @@ pub struct Roles {
 }
 
 /// A value that a query returns as `convert_to(…, 'UTF8')`.
-fn list(client: &SpiClient<'_>, query: &str) -> Result<Vec<String>, Failure> {
+pub fn list(client: &SpiClient<'_>, query: &str) -> Result<Vec<String>, Failure> {
     let mut found = Vec::new();
     for row in client.select(query, None, &[])? {
         found.push(utf8(row.get(1)?));
@@ -123,7 +123,8 @@ fn utf8(bytes: Option<Vec<u8>>) -> String {
     String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
 }
 
-fn locale(client: &SpiClient<'_>) -> Result<DatabaseFacts, Failure> {
+/// Encoding and locale of the current database. Needs a transaction.
+pub fn locale(client: &SpiClient<'_>) -> Result<DatabaseFacts, Failure> {
     let locale_column = if server::VERSION_NUM >= 170_000 {
         "datlocale"
     } else {

@@ -5,7 +5,7 @@ pub const SCRATCH_PREFIX: &str = "pg_incrbackup_drill_";
 
 /// pg_dumpall's output without the settings of roles in scratch databases, which no other server has.
 pub fn without_scratch_databases(globals: &[u8]) -> Vec<u8> {
-    // The second is a name before the rename by restore.sh.
+    // The second is a name until the restore is complete.
     let marks = ["", "\""].map(|quote| format!(" IN DATABASE {quote}{SCRATCH_PREFIX}"));
     let (mut kept, mut is_left_out, mut quote) = (Vec::new(), false, None);
     for line in globals.split_inclusive(|byte| *byte == b'\n') {

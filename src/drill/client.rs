@@ -1,4 +1,4 @@
-//! Runs psql, pg_dump and restore.sh until they exit, and keeps their output.
+//! Runs psql, pg_dump and `pg_incrbackup restore` until they exit, and keeps their output.
 
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
@@ -7,6 +7,7 @@ use std::io::{Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use archive::sqlstate;
 use pgrx::prelude::*;
 
 use crate::backup::dump;
@@ -67,9 +68,14 @@ impl Ran {
     }
 }
 
+/// No statement is written to the server log, which would then contain rows; the server's messages are parsed, or recorded.
+/// A throwaway server lets the restoring role set these.
+pub const SILENT: &str = "-c lc_messages=C -c log_statement=none -c log_duration=off \
+     -c log_min_duration_statement=-1 -c log_min_duration_sample=-1 -c log_transaction_sample_rate=0 \
+     -c log_min_error_statement=panic";
+
 /// Settings of every session of a drill, whatever is set for the database or the role: names refer to
-/// PostgreSQL's own objects, no statement is cancelled because of its duration or waits for a standby, and
-/// none is written to the server log, which would then contain rows. The server's messages are parsed.
+/// PostgreSQL's own objects, no statement is cancelled because of its duration or waits for a standby; and [`SILENT`].
 pub fn session_options(version: u32) -> String {
     let newer = if version >= 170_000 {
         " -c transaction_timeout=0 -c event_triggers=off"
@@ -79,27 +85,24 @@ pub fn session_options(version: u32) -> String {
     format!(
         "-c search_path=pg_catalog,pg_temp -c role=none -c session_replication_role=origin -c row_security=off \
          -c standard_conforming_strings=on -c default_transaction_read_only=off \
-         -c lc_messages=C -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
-         -c synchronous_commit=off -c log_statement=none -c log_duration=off \
-         -c log_min_duration_statement=-1 -c log_min_duration_sample=-1 \
-         -c log_min_error_statement=panic \
-         -c client_connection_check_interval=2s{newer}"
+         -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
+         -c synchronous_commit=off {SILENT} -c client_connection_check_interval=2s{newer}"
     )
 }
 
-/// Runs a program. `on_output` is called once, at its first output or its exit.
+/// Runs a program. `on_output` gets each piece of its output, or, at its exit, nothing if there was none.
 pub fn run(
     program: &Path,
     arguments: &[OsString],
     environment: &[(&str, OsString)],
     input: Option<&[u8]>,
-    mut on_output: impl FnMut() -> Result<(), Failure>,
+    mut on_output: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<Ran, Failure> {
     let cannot = |error| dump::cannot_run(program, error);
     let input = input.map(file_of).transpose().map_err(cannot)?;
     let mut running =
         Program::start_with(program, arguments, environment, input).map_err(cannot)?;
-    let (mut output, mut messages, mut has_output) = (Vec::new(), Vec::new(), false);
+    let (mut output, mut messages, mut told) = (Vec::new(), Vec::new(), 0);
     loop {
         let take = |bytes: &[u8]| {
             output.extend_from_slice(bytes);
@@ -108,9 +111,9 @@ pub fn run(
         let is_open = running
             .pump(POLL, take, |bytes| keep(&mut messages, bytes))
             .map_err(cannot)?;
-        if !has_output && !output.is_empty() {
-            has_output = true;
-            on_output()?;
+        if output.len() > told {
+            on_output(&output[told..])?;
+            told = output.len();
         }
         if !is_open {
             break;
@@ -118,8 +121,8 @@ pub fn run(
         ensure_in_time()?;
     }
     let status = running.finish().map_err(cannot)?;
-    if !has_output {
-        on_output()?;
+    if output.is_empty() {
+        on_output(b"")?;
     }
     Ok(Ran {
         is_good: status.success(),
@@ -145,14 +148,36 @@ fn file_of(bytes: &[u8]) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Runs a psql script that must succeed; returns its rows, unaligned, `|` between columns.
+/// Runs a psql script that must succeed; returns its rows, unaligned, `|` between columns. 58000 if the server could not
+/// do it, whatever the script says, as far as [`TELLS_CODES`] is at its beginning; 38000 otherwise.
 pub fn sql(conninfo: impl AsRef<OsStr>, version: u32, script: &str) -> Result<Vec<u8>, Failure> {
     let ran = psql(conninfo, version, script, true)?;
     if !ran.is_good {
-        let code = PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION;
+        let code = if is_unavailable(&ran) {
+            PgSqlErrorCode::ERRCODE_SYSTEM_ERROR
+        } else {
+            PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION
+        };
         return Err(Failure::new(code, format!("psql failed: {}", ran.tail(4))));
     }
     Ok(ran.output)
+}
+
+/// Makes psql tell the SQLSTATE of an error.
+pub const TELLS_CODES: &str = "\\set VERBOSITY verbose\n";
+
+/// psql exits with 3 only after an error of the script; with 2 if the connection is gone.
+fn is_unavailable(ran: &Ran) -> bool {
+    ran.code != Some(3) || ran.messages.lines().any(tells_unavailable)
+}
+
+/// `ERROR:  53100: could not extend file ...`
+fn tells_unavailable(line: &str) -> bool {
+    let code = ["ERROR:  ", "FATAL:  ", "PANIC:  "]
+        .iter()
+        .find_map(|severity| line.split_once(severity))
+        .and_then(|(_, said)| said.split_once(": "));
+    code.is_some_and(|(code, _)| code.len() == 5 && sqlstate::is_unavailable(code))
 }
 
 /// The same; it may fail.
@@ -172,7 +197,7 @@ pub fn psql(
         &arguments,
         &environment,
         Some(script.as_bytes()),
-        || Ok(()),
+        |_| Ok(()),
     )
 }
 
@@ -188,4 +213,29 @@ pub fn environment(version: u32) -> Vec<(&'static str, OsString)> {
 /// Version of this server, all of whose settings are known.
 pub fn own_version() -> u32 {
     server::VERSION_NUM
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_lacks_is_told_from_what_the_rows_say() {
+        let ran = |code, messages: &str| Ran {
+            is_good: false,
+            code,
+            output: Vec::new(),
+            messages: messages.into(),
+        };
+        let full = "psql:<stdin>:3: ERROR:  53100: could not write to file \"x\": No space left on device\nLOCATION:  y\n";
+        assert!(is_unavailable(&ran(Some(3), full)));
+        assert!(is_unavailable(&ran(Some(2), "")) && is_unavailable(&ran(None, "")));
+        for said in [
+            "psql:<stdin>:3: ERROR:  XX001: invalid page in block 5 of relation base/5/1\n",
+            "psql:<stdin>:3: ERROR:  invalid page in block 5 of relation base/5/1\n",
+            "psql:<stdin>:3: NOTICE:  53100: x\n",
+        ] {
+            assert!(!is_unavailable(&ran(Some(3), said)), "{said}");
+        }
+    }
 }

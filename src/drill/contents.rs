@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 
 use pgrx::prelude::*;
 
-use super::client;
+use super::client::{self, TELLS_CODES};
 use crate::pg::failure::Failure;
 
 /// The sum of hashes does not depend on the order; the hash of a row's text is the same on another machine
@@ -55,7 +55,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Reads all of it, under an exported snapshot if one is given.
+    /// Reads all of it, under an exported snapshot if one is given. 58000 if the server could not.
     pub fn read(
         conninfo: impl AsRef<OsStr>,
         version: u32,
@@ -129,7 +129,7 @@ fn script(snapshot: Option<&str>) -> String {
         format!("SET TRANSACTION SNAPSHOT '{name}';\n")
     });
     format!(
-        "{SETTINGS}{begin}{import}SELECT format('SELECT count(*), coalesce(sum(hashtextextended(ROW(%s)::text, 0)), 0), %s, %L \
+        "{TELLS_CODES}{SETTINGS}{begin}{import}SELECT format('SELECT count(*), coalesce(sum(hashtextextended(ROW(%s)::text, 0)), 0), %s, %L \
             FROM ONLY %s AS incr_row', \
             (SELECT string_agg(format('incr_row.%I', attname), ', ' ORDER BY attname) FROM pg_attribute \
               WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'), \

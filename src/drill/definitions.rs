@@ -43,8 +43,7 @@ const SETTINGS: [&str; 2] = [
 ];
 
 /// What a drill's superuser creates for the restoring role.
-const OF_THE_RESTORER: [&str; 3] = [
-    "EVENT TRIGGER pg_incrbackup_drill",
+const OF_THE_RESTORER: [&str; 2] = [
     "ACL pg_catalog.COLUMN \"pg_class\".\"relchecks\"",
     "ACL pg_catalog.COLUMN \"pg_attribute\".\"attnotnull\"",
 ];
@@ -100,22 +99,11 @@ pub fn of_source(
     Ok((Definitions::of(&text), TableOfContents::of(&toc, catalogs)))
 }
 
-/// Of the restored database, without privileges of `creators`, a role of the drill itself.
-pub fn of_restored(
-    conninfo: &str,
-    version: u32,
-    creators: Option<&str>,
-) -> Result<Definitions, Failure> {
+/// Of the restored database.
+pub fn of_restored(conninfo: &str, version: u32) -> Result<Definitions, Failure> {
     let nothing = || Ok(Gone::default());
     let (text, _) = text(arguments(conninfo.as_ref()), version, nothing, || Ok(()))?;
-    let mut definitions = Definitions::of(&text);
-    if let Some(creators) = creators {
-        let ends = [format!(" TO {creators};"), format!(" TO \"{creators}\";")];
-        definitions
-            .lines
-            .retain(|(_, line), _| !ends.iter().any(|end| line.ends_with(end)));
-    }
-    Ok(definitions)
+    Ok(Definitions::of(&text))
 }
 
 /// The output of pg_restore for pg_dump's archive, without what is `gone`; and the archive's table of
@@ -157,7 +145,7 @@ fn run(
     program: &str,
     arguments: &[OsString],
     version: u32,
-    on_output: impl FnMut() -> Result<(), Failure>,
+    mut on_output: impl FnMut() -> Result<(), Failure>,
 ) -> Result<Vec<u8>, Failure> {
     let environment = client::environment(version);
     let ran = client::run(
@@ -165,7 +153,7 @@ fn run(
         arguments,
         &environment,
         None,
-        on_output,
+        |_| on_output(),
     )?;
     if !ran.is_good {
         let code = PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION;

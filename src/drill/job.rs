@@ -222,7 +222,7 @@ fn make(
 ) -> Result<(), Failure> {
     target::ensure_no_password(conninfo)?;
     drill.conninfo = conninfo.to_string();
-    // Files needed for this point must not expire before restore.sh has read them.
+    // Files needed for this point must not expire before they have been read.
     let _lock = Lock::shared(place, &mut signals::look_for_interrupts)?;
     let chain = place.served_chain()?.ok_or_else(nothing_to_restore)?;
     if chain.info.ended.is_some() || chain.bases()?.is_empty() {
@@ -242,7 +242,10 @@ fn make(
         None => target::ensure_room_for_throwaway()?,
     }
     let source = transaction::run(Source::collect)?;
-    let source_server = transaction::run(SourceServer::collect)?;
+    let source_server = match other {
+        Some(_) => None,
+        None => Some(transaction::run(|| SourceServer::collect(&chain))?),
+    };
     let moment = match Moment::take(database, &chain, &source) {
         Ok(moment) => moment,
         Err(failure) => {
@@ -252,12 +255,10 @@ fn make(
         }
     };
     drill.lsn = Some(moment.lsn);
-    // It is executed with the privileges of the server's user.
     if !place.has_own_restore_files() {
         drill
             .problems
             .push("restore.sh or README.txt differs from what this version writes".into());
-        return Ok(());
     }
     let place_of_server = match other {
         Some(_) => None,
@@ -271,16 +272,22 @@ fn make(
     };
     drills::begin(place, &begun)?;
     let tried = transaction::catch(|| {
-        let to = match (other, &place_of_server) {
-            (Some(target), _) => Where::Server(target),
-            (None, Some(place)) => Where::Throwaway(place, &source_server),
-            (None, None) => return Ok(()),
+        let to = match (other, &place_of_server, &source_server) {
+            (Some(target), _, _) => Where::Server(target),
+            (None, Some(place), Some(source)) => Where::Throwaway(place, source),
+            (None, _, _) => return Ok(()),
         };
-        restore::and_compare(database, place, &chain, &to, &moment, drill)
+        restore::and_compare(database, place, &chain, to, &moment, drill)
     });
     board::enter(database, DrillPhase::Dropping);
     let removed = remove(place, database, &begun);
-    tried.and_then(|result| result)?;
+    if let Err(failure) = tried.and_then(|result| result) {
+        if !client::is_overdue() {
+            // Possibly it met damage.
+            check_files(database, place, drill)?;
+        }
+        return Err(failure);
+    }
     removed?;
     check_files(database, place, drill)
 }

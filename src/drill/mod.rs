@@ -1,13 +1,13 @@
 //! Drills: automatic restore tests.
 //!
-//! A drill restores the newest chain with its own `restore.sh` into a scratch database, up to a point that is
+//! A drill restores the newest chain with the program `pg_incrbackup` into a scratch database, up to a point that is
 //! known on both sides, and compares definitions and rows with the source at that point. Then it checks every
 //! file of the archive. The result is recorded in the archive.
 //!
 //! `job` is the worker, `restore` the main part; `moment` determines the point of comparison, under the fence
 //! that base backups use; `target` is the target server, and `scratch` the database there. By default that is
 //! a `throwaway` server, on which a `restorer` without privileges restores; `unmade` is what such a role
-//! cannot create. `contents` and `definitions` are compared; `client` runs the programs. Nothing of the
+//! cannot create. `contents` and `definitions` are compared; `program` runs the restore, `client` all programs. Nothing of the
 //! source is changed, and nothing in the archive except the drill's own two files.
 
 mod board;
@@ -17,6 +17,7 @@ mod contents;
 mod definitions;
 mod job;
 mod moment;
+mod program;
 mod restore;
 mod restorer;
 mod scratch;

@@ -1,65 +1,32 @@
-//! Restores with the archive's own restore.sh, and compares the result with the source.
+//! Restores with the program `pg_incrbackup`, and compares the result with the source.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 
-use archive::drills::{self, Drill, ThrowawayPlace};
+use archive::drills::{Drill, ThrowawayPlace};
 use archive::{ChainDir, DatabaseDir};
 use pgrx::prelude::*;
 
 use super::contents::Contents;
 use super::definitions::Differences;
 use super::moment::Moment;
+use super::program::Wish;
 use super::source_server::SourceServer;
 use super::target::Target;
-use super::throwaway::{self, Throwaway};
+use super::throwaway::Throwaway;
 use super::unmade::Unmade;
 use super::{board, client, definitions, scratch};
-use crate::backup::dump;
 use crate::pg::failure::Failure;
 use crate::status::DrillPhase;
 
 /// This many of each kind are recorded.
 const KEPT: usize = 20;
-/// Exit statuses of restore.sh for objects that its role is not permitted to create: in the base, in the
-/// segments.
-const REFUSED_IN_BASE: i32 = 4;
-const REFUSED_IN_SEGMENTS: i32 = 5;
 
 /// Where a drill restores to.
 pub enum Where<'a> {
     /// Another server, as a superuser there.
     Server(Target),
-    /// A throwaway server at this place.
+    /// A throwaway server at this place, as a role that may do little.
     Throwaway(&'a ThrowawayPlace, &'a SourceServer),
-}
-
-/// What restore.sh leaves out because its role is not permitted to create it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LeaveOut {
-    Nothing,
-    OfBase,
-    All,
-}
-
-impl LeaveOut {
-    fn word(self) -> &'static str {
-        match self {
-            LeaveOut::Nothing => "nothing",
-            LeaveOut::OfBase => "base",
-            LeaveOut::All => "all",
-        }
-    }
-
-    /// What to leave out if that was not sufficient.
-    fn next(self, code: Option<i32>) -> Option<LeaveOut> {
-        match (self, code) {
-            (LeaveOut::Nothing, Some(REFUSED_IN_BASE)) => Some(LeaveOut::OfBase),
-            (LeaveOut::All, _) => None,
-            (_, Some(REFUSED_IN_BASE | REFUSED_IN_SEGMENTS)) => Some(LeaveOut::All),
-            _ => None,
-        }
-    }
 }
 
 /// The current run.
@@ -75,7 +42,7 @@ pub fn and_compare(
     database: pg_sys::Oid,
     place: &DatabaseDir,
     chain: &ChainDir,
-    to: &Where,
+    to: Where,
     moment: &Moment,
     drill: &mut Drill,
 ) -> Result<(), Failure> {
@@ -87,98 +54,52 @@ pub fn and_compare(
     };
     board::enter(database, DrillPhase::Restoring);
     match to {
-        Where::Server(target) => {
-            let made = drills::made_file(place).into_os_string();
-            let ran = run.restore(target, vec![("RESTORE_SH_MADE", made)])?;
-            run.compare(target, &ran, drill, None)
-        }
+        Where::Server(target) => run.restore(&target, drill, false),
         Where::Throwaway(at, source) => {
-            let mut leave_out = LeaveOut::Nothing;
-            loop {
-                let server = Throwaway::start(at, source)?;
-                let target = Target::of(&server)?;
-                let ran = run.restore(&target, unprivileged(&server, leave_out))?;
-                let Some(next) = leave_out.next(ran.code) else {
-                    return run.compare(&target, &ran, drill, Some(&server));
-                };
-                // The first attempt may have renamed or dropped roles: the next one uses a new server.
-                drop(server);
-                throwaway::remove(at)?;
-                leave_out = next;
-            }
+            let server = Throwaway::start(at, source)?;
+            let target = Target::of(&server)?;
+            server.make_database(&target, &scratch::name(database), source)?;
+            run.restore(&target, drill, true)
         }
     }
-}
-
-/// Tells restore.sh that its role is not a superuser.
-fn unprivileged(server: &Throwaway, leave_out: LeaveOut) -> Vec<(&'static str, OsString)> {
-    // There is one event trigger, of the drill's own superuser, and that has to fire.
-    let options = client::session_options(client::own_version());
-    vec![
-        (
-            "PGOPTIONS",
-            options.replace(" -c event_triggers=off", "").into(),
-        ),
-        ("RESTORE_SH_SUPERUSER", server.superuser.clone().into()),
-        ("RESTORE_SH_PREPARE", server.preparation.clone().into()),
-        ("RESTORE_SH_LEAVE_OUT", leave_out.word().into()),
-    ]
 }
 
 impl Run<'_> {
-    /// Runs the archive's own restore.sh, like an administrator.
-    fn restore(
-        &self,
-        target: &Target,
-        more: Vec<(&'static str, OsString)>,
-    ) -> Result<client::Ran, Failure> {
-        let script = self.place.path().join("restore.sh");
-        let arguments = [
-            script.into(),
-            dump::option("--target=", target.database(&scratch::name(self.database))),
-            format!("--until-lsn={}", self.moment.lsn).into(),
-            format!("--chain={}", self.chain.number).into(),
-        ];
-        let mut environment = client::environment(target.version);
-        let psql = dump::program("psql");
-        let mut path = psql.parent().map(OsString::from).unwrap_or_default();
-        path.push(":");
-        path.push(std::env::var_os("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin".into()));
-        environment.push(("PATH", path));
-        environment.extend(more);
-        let shell = std::path::Path::new("/bin/sh");
-        client::run(shell, &arguments, &environment, None, || Ok(()))
+    fn restore(&self, target: &Target, drill: &mut Drill, is_limited: bool) -> Result<(), Failure> {
+        let wish = Wish {
+            place: self.place,
+            chain: self.chain,
+            moment: self.moment,
+            target: target.database(&scratch::name(self.database)),
+            notes_made: !is_limited,
+        };
+        let restored = wish.restore()?;
+        drill.base = restored.base;
+        (drill.tables, drill.rows) = self.moment.contents.counts(&BTreeSet::new());
+        if !restored.is_done {
+            target.ensure_is_up()?;
+        }
+        add(&mut drill.problems, restored.problems);
+        if restored.is_done {
+            self.compare(target, drill, is_limited)?;
+        }
+        if !is_limited {
+            // Of another version than the source's.
+            add(&mut drill.left_out, restored.left_out);
+        }
+        add(&mut drill.left_out, restored.unfilled);
+        Ok(())
     }
 
-    fn compare(
-        &self,
-        target: &Target,
-        ran: &client::Ran,
-        drill: &mut Drill,
-        throwaway: Option<&Throwaway>,
-    ) -> Result<(), Failure> {
-        let said = String::from_utf8_lossy(&ran.output);
-        let base = said.lines().find_map(|line| line.strip_prefix("base: "));
-        let base = base.and_then(|text| text.split(' ').next()?.rsplit('/').next());
-        drill.base = base.map(str::to_string);
-        let moment = self.moment;
-        (drill.tables, drill.rows) = moment.contents.counts(&BTreeSet::new());
-        if !ran.is_good {
-            target.ensure_target_is_up(&ran.messages)?;
-            let problem = format!("restore.sh: {}", ran.tail(6));
-            drill.problems.push(problem);
-            return Ok(());
-        }
+    fn compare(&self, target: &Target, drill: &mut Drill, is_limited: bool) -> Result<(), Failure> {
         board::enter(self.database, DrillPhase::Comparing);
+        let moment = self.moment;
         let restored = target.database(&scratch::name(self.database));
         let mut found = Differences::default();
         if target.is_same_major() {
-            let creators = throwaway.map(|server| server.creators.as_str());
-            let definitions = definitions::of_restored(&restored, target.version, creators)?;
-            let unmade = match throwaway {
-                Some(_) => Some(self.unmade(target, &restored)?),
-                None => None,
-            };
+            let definitions = definitions::of_restored(&restored, target.version)?;
+            let unmade = is_limited.then(|| self.unmade(target, &restored));
+            let unmade = unmade.transpose()?;
             found = moment
                 .definitions
                 .differences(&definitions, unmade.as_ref());
@@ -189,12 +110,14 @@ impl Run<'_> {
                 &mut drill.problems,
                 moment.contents.differences(&contents, &found.tables),
             ),
+            Err(failure) if failure.code == PgSqlErrorCode::ERRCODE_SYSTEM_ERROR => {
+                return Err(failure);
+            }
             Err(failure) => {
-                let why = failure.in_full();
-                target.ensure_target_is_up(&why)?;
+                target.ensure_is_up()?;
                 drill
                     .problems
-                    .push(format!("the rows could not be read: {why}"));
+                    .push(format!("the rows could not be read: {}", failure.in_full()));
             }
         }
         add(&mut drill.problems, found.problems);

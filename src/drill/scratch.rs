@@ -6,6 +6,7 @@
 use archive::drills;
 use archive::DatabaseDir;
 use pgrx::prelude::*;
+use serde::Deserialize;
 
 use super::client;
 use super::target::Target;
@@ -22,7 +23,7 @@ pub fn name(database: pg_sys::Oid) -> String {
     )
 }
 
-/// The database's names: it has another one until restore.sh has finished.
+/// The database's names: it has another one until the restore has finished.
 fn names(database: pg_sys::Oid) -> [String; 2] {
     let name = name(database);
     [format!("{name}.restoring"), name]
@@ -31,10 +32,14 @@ fn names(database: pg_sys::Oid) -> [String; 2] {
 /// Drops the scratch database, and the roles and tablespaces that its restore created. Records in the archive
 /// that nothing is left.
 pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Result<(), Failure> {
-    for name in names(database) {
+    let mut told = Vec::new();
+    let names = names(database);
+    wait_for_the_restore(target, &names[0])?;
+    for name in names {
         if !is_there(target, &name)? {
             continue;
         }
+        told.extend(made_by_the_restore_in(target, &name)?);
         // A subscription would prevent dropping the database; if it were dropped unchanged, it would drop the
         // source's slot at the publisher.
         const SUBSCRIPTIONS: &str = "SELECT format('ALTER SUBSCRIPTION %I DISABLE', subname), \
@@ -52,7 +57,8 @@ pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Re
         let drop = format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE);");
         client::sql(&target.maintenance, target.version, &drop)?;
     }
-    let (roles, spaces) = (drills::made(place, 'r'), drills::made(place, 't'));
+    let made = |kind| [drills::made(place, kind), oids(&told, kind)].concat();
+    let (roles, spaces) = (made('r'), made('t'));
     // A role that can log in has come into use.
     let script = format!(
         "SELECT pg_catalog.format('DROP ROLE %I', rolname) FROM pg_catalog.pg_roles \
@@ -75,6 +81,49 @@ pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Re
         }
     }
     Ok(drills::end(place)?)
+}
+
+/// A server process that is creating the database, or was, may not have noticed yet that its program is gone: the database
+/// would appear when it has been looked for. 55P03 if it takes too long.
+fn wait_for_the_restore(target: &Target, name: &str) -> Result<(), Failure> {
+    // As pg_incrbackup restore locks it (crates/cli, restore/progress), in a database beside it.
+    let script = format!(
+        "SET lock_timeout = '60s'; SELECT FROM pg_advisory_lock(hashtextextended('{name}', 7810187));"
+    );
+    client::sql(&target.maintenance, target.version, &script)?;
+    Ok(())
+}
+
+/// What the restore says in the database that it has made beside it: it is committed together with the roles, while the
+/// drill may have been stopped before it could note them. Nothing that somebody else has made there is read.
+fn made_by_the_restore_in(target: &Target, name: &str) -> Result<Vec<String>, Failure> {
+    const MADE: &str = "SELECT count(*) = 1 AS is_there FROM pg_class AS c \
+            JOIN pg_namespace AS n ON n.oid = relnamespace \
+            JOIN pg_roles AS r ON r.oid = relowner AND r.oid = nspowner \
+        WHERE nspname = 'incr_restore' AND relname = 'state' AND relkind = 'r' AND rolname = current_user \\gset\n\
+        \\if :is_there\n\
+        SELECT value FROM incr_restore.state WHERE name = 'made';\n\
+        \\endif\n";
+    #[derive(Default, Deserialize)]
+    struct Made {
+        ids: Vec<String>,
+    }
+    let ran = client::psql(target.database(name), target.version, MADE, true)?;
+    if !ran.is_good {
+        // One that the server has not finished creating, or dropping.
+        log!(
+            "pg_incrbackup: could not read what a drill created beside \"{name}\": {}",
+            ran.tail(4)
+        );
+    }
+    let made: Made = serde_json::from_slice(&ran.output).unwrap_or_default();
+    Ok(made.ids)
+}
+
+/// Those of a kind: `r` for roles, `t` for tablespaces.
+fn oids(ids: &[String], kind: char) -> Vec<u32> {
+    let of_kind = ids.iter().filter_map(|id| id.strip_prefix(kind));
+    of_kind.filter_map(|oid| oid.parse().ok()).collect()
 }
 
 /// 42P04 if a database has that name and is not known to be from a drill of ours. A copy of this server has

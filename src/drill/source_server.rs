@@ -1,9 +1,22 @@
 //! Properties of the source's server that a throwaway server needs: limits, preloaded libraries, extensions.
 
+use std::collections::BTreeSet;
+
+use archive::layout::names::METADATA_JSON;
+use archive::metadata::{DatabaseFacts, Metadata};
+use archive::{base, ChainDir};
 use pgrx::prelude::*;
 
+use crate::backup::properties;
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, guc};
+
+/// All: the changes since a base may have used any of them. But others that this database does not use may have names that
+/// are invalid in its encoding, which convert_to rejects and namesend does not check: only ASCII is valid in each.
+const SPACES: &str =
+    "SELECT pg_catalog.convert_to(spcname::text, 'UTF8') FROM pg_catalog.pg_tablespace AS s \
+    WHERE s.oid >= 16384 AND (s.oid IN (SELECT c.reltablespace FROM pg_catalog.pg_class AS c) \
+      OR pg_catalog.encode(pg_catalog.namesend(spcname), 'hex') !~ '^(..)*[89a-f]')";
 
 /// Libraries that start activity by themselves, including ours, which would capture.
 const NEVER: [&str; 6] = [
@@ -29,6 +42,10 @@ pub struct SourceServer {
     /// Those of shared_preload_libraries that belong to extensions of the database.
     pub libraries: Vec<String>,
     pub extensions: Vec<Extension>,
+    /// Encoding and locale of the database.
+    pub facts: DatabaseFacts,
+    /// Tablespaces that it has, or had at one of the bases, apart from the server's own two.
+    pub tablespaces: BTreeSet<String>,
     pub locks_per_transaction: u64,
     pub prepared_transactions: u64,
 }
@@ -38,7 +55,7 @@ impl SourceServer {
     pub const CONNECTIONS: u64 = 20;
 
     /// Needs a transaction.
-    pub fn collect() -> Result<SourceServer, Failure> {
+    pub fn collect(chain: &ChainDir) -> Result<SourceServer, Failure> {
         const EXTENSIONS: &str = "SELECT e.extname::text, n.nspname::text, e.extversion \
             FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace \
             WHERE e.extname <> ALL ('{plpgsql,pg_incrbackup}') ORDER BY e.oid";
@@ -53,6 +70,14 @@ impl SourceServer {
             })
             .collect::<Result<Vec<_>, pgrx::spi::Error>>()
         })?;
+        let facts = Spi::connect(properties::locale)?;
+        let spaces = Spi::connect(|client| properties::list(client, SPACES))?;
+        let mut tablespaces: BTreeSet<String> = spaces.into_iter().collect();
+        for base in chain.bases()? {
+            // What is unreadable is a finding of the restore.
+            let metadata = Metadata::read(&base::path_of(chain, base).join(METADATA_JSON));
+            tablespaces.extend(metadata.into_iter().flat_map(|it| it.source.tablespaces));
+        }
         let preloaded = guc::value(c"shared_preload_libraries").unwrap_or_default();
         let number = |name| -> u64 {
             let value = guc::value(name).unwrap_or_default();
@@ -66,6 +91,8 @@ impl SourceServer {
             superuser: String::from_utf8_lossy(&server::bootstrap_superuser()).into_owned(),
             libraries: needed(&preloaded, &extensions),
             extensions,
+            facts,
+            tablespaces,
             locks_per_transaction: (all / SourceServer::CONNECTIONS).clamp(64, 1_000_000),
             prepared_transactions,
         })

@@ -87,13 +87,8 @@ impl Target {
         self.version / 10_000 == server::VERSION_NUM / 10_000
     }
 
-    /// A failure on a server whose disk is full, or that stops or restarts, says nothing about the archive.
-    pub fn ensure_target_is_up(&self, messages: &str) -> Result<(), Failure> {
-        if messages.contains("No space left on device") {
-            let code = PgSqlErrorCode::ERRCODE_DISK_FULL;
-            let message = "the disk of the drill's target server is full";
-            return Err(Failure::new(code, message));
-        }
+    /// A failure on a server that stops or restarts says nothing about the archive.
+    pub fn ensure_is_up(&self) -> Result<(), Failure> {
         if look(&self.maintenance)?.started == self.started {
             Ok(())
         } else {
@@ -201,8 +196,8 @@ fn unusable(why: &str) -> Failure {
     Failure::new(code, "cannot use the target server of the drill").detail(why)
 }
 
-/// The same parameters with another database, as in restore.sh: the last one counts.
-fn with_database(conninfo: &str, name: &str) -> String {
+/// The same parameters with another database: the last one counts.
+pub fn with_database(conninfo: &str, name: &str) -> String {
     if conninfo.starts_with("postgres://") || conninfo.starts_with("postgresql://") {
         let joint = if conninfo.contains('?') { '&' } else { '?' };
         return format!("{conninfo}{joint}dbname={name}");

@@ -16,9 +16,10 @@ use archive::drills::ThrowawayPlace;
 use archive::ArchiveRoot;
 use pgrx::prelude::*;
 
+use super::client;
 use super::restorer::Restorer;
 use super::source_server::SourceServer;
-use super::{client, target};
+use super::target::{self, Target};
 use crate::backup::dump::{self, quote_value};
 use crate::pg::failure::Failure;
 use crate::pg::server;
@@ -41,10 +42,7 @@ pub struct Throwaway {
     pub conninfo: String,
     /// The same as the superuser.
     pub superuser: String,
-    /// The group of every restored role.
-    pub creators: String,
-    /// A psql script that the superuser runs in the restored database while it is empty.
-    pub preparation: PathBuf,
+    restorer: Restorer,
 }
 
 /// A place for the server of a drill of `database`; nothing is created yet.
@@ -115,15 +113,30 @@ impl Throwaway {
         wait_until_ready(&mut server, &data, &log)?;
         let maintenance = format!("{as_superuser} dbname='postgres'");
         client::sql(&maintenance, server::VERSION_NUM, &restorer.creation())?;
-        let preparation = place.directory.join("preparation.sql");
-        private_file(&preparation, &restorer.preparation(source))?;
         Ok(Throwaway {
             _server: server,
             conninfo: conninfo(&restorer.name),
             superuser: as_superuser,
-            creators: restorer.creators,
-            preparation,
+            restorer,
         })
+    }
+
+    /// Creates the empty database that is restored into, with what only a superuser can create.
+    pub fn make_database(
+        &self,
+        target: &Target,
+        name: &str,
+        source: &SourceServer,
+    ) -> Result<(), Failure> {
+        let creation = self.restorer.database(name, source);
+        client::sql(&target.maintenance, target.version, &creation)?;
+        let within = target::with_database(&self.superuser, name);
+        let preparation = self.restorer.preparation(source);
+        let ran = client::psql(within, target.version, &preparation, true)?;
+        if ran.is_good {
+            return Ok(());
+        }
+        Err(unusable("could not prepare the throwaway server").detail(ran.tail(4)))
     }
 }
 
@@ -190,7 +203,7 @@ fn init(data: &Path, superuser: &str, password: &Path) -> Result<(), Failure> {
         "--no-sync".into(),
         "--no-instructions".into(),
     ];
-    let ran = client::run(&program("initdb"), &arguments, &[], None, || Ok(()))?;
+    let ran = client::run(&program("initdb"), &arguments, &[], None, |_| Ok(()))?;
     if ran.is_good {
         Ok(())
     } else {

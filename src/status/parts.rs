@@ -127,7 +127,7 @@ pub struct ExtensionStatus {
 /// The retention part of an entry.
 #[derive(Clone, Copy, Default)]
 pub struct ExpiryStatus {
-    /// Process id of the worker that removes expired files; 0 if none is running.
+    /// Process id of what removes expired files (a worker, or a session); 0 if nothing does.
     pub pid: i32,
     /// Time of the last success; 0 before the first one since the server's start.
     pub done_at: i64,

@@ -196,10 +196,23 @@ fn another_server_is_restored_to_and_left_as_it_was() {
     let other = Cluster::builder().own_system_identifier().start();
     let everything = format!("{DATABASES}; {ROLES}; {SPACES}");
     let before = other.sql(&everything);
+    for name in ["log_statement", "log_duration"] {
+        let value = if name == "log_statement" { "all" } else { "on" };
+        other.set(name, value);
+        wait_until("the setting is read", || {
+            other.sql(&format!("SHOW {name}")) == value
+        });
+    }
+    c.sql("UPDATE t SET b = 'very ' || 'secret' WHERE a = 20");
     let conninfo = format!("host={} port=5432 user=postgres", other.root().display());
     let call = format!("SELECT result, problems, restored_to FROM incr_drill('{conninfo}')");
     assert_eq!(c.sql(&call), format!("passed|{{}}|{conninfo}"));
     assert_eq!(other.sql(&everything), before);
+    let log = other.log();
+    assert!(log.contains("SHOW log_duration"), "it is written: {log}");
+    for statement in ["very secret", "incr_restore", "CREATE DATABASE"] {
+        assert!(!log.contains(statement), "{statement}: {log}");
+    }
     c.set("pg_incrbackup.drill_conninfo", &format!("'{conninfo}'"));
     wait_until("the setting is read", || {
         c.sql("SHOW pg_incrbackup.drill_conninfo") == conninfo

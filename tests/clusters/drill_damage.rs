@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 /// Who finds it. The restore is that of the newest base, and only that is compared.
-const SCRIPT: &str = "restore.sh";
+const RESTORE: &str = "restore";
 const FILES: &str = "check of files";
 const ROWS: &str = "rows";
 const DEFINITIONS: &str = "definitions";
@@ -31,31 +31,31 @@ const fn case(damage: &'static str, found_by: &'static str, act: fn(&Damage)) ->
 
 /// Checksums are as they were.
 const PLAIN: &[Case] = &[
-    case("a byte of a value in the newest base", SCRIPT, |d| {
+    case("a byte of a value in the newest base", RESTORE, |d| {
         d.swap(&d.newest("dump.sql"), "\tbase", "\tbass")
     }),
     case("a byte in an older base", FILES, |d| {
         d.swap(&d.oldest("dump.sql"), "database dump", "database dumb")
     }),
-    case("a byte of globals.sql of the newest base", SCRIPT, |d| {
+    case("a byte of globals.sql of the newest base", RESTORE, |d| {
         d.swap(&d.newest("globals.sql"), "CREATE ROLE", "CREATE ROLL")
     }),
-    case("a byte of database.sql of the newest base", SCRIPT, |d| {
+    case("a byte of database.sql of the newest base", RESTORE, |d| {
         d.swap(&d.newest("database.sql"), "5MB", "6MB")
     }),
-    case("a byte of metadata.json of the newest base", SCRIPT, |d| {
+    case("a byte of metadata.json of the newest base", RESTORE, |d| {
         d.swap(&d.newest("metadata.json"), "UTF8", "UTF7")
     }),
-    case("a byte of SHA256SUMS of the newest base", SCRIPT, |d| {
+    case("a byte of SHA256SUMS of the newest base", RESTORE, |d| {
         d.swap(&d.newest("SHA256SUMS"), "dump.sql", "dumb.sql")
     }),
-    case("a page of zeros in the newest base", SCRIPT, |d| {
+    case("a page of zeros in the newest base", RESTORE, |d| {
         d.zeros(&d.newest("dump.sql"))
     }),
-    case("the newest base cut off in the middle", SCRIPT, |d| {
+    case("the newest base cut off in the middle", RESTORE, |d| {
         d.cut(&d.newest("dump.sql"))
     }),
-    case("dump.sql of the newest base missing", SCRIPT, |d| {
+    case("dump.sql of the newest base missing", RESTORE, |d| {
         d.remove(&d.newest("dump.sql"))
     }),
     case("the newest base missing", FILES, |d| {
@@ -65,29 +65,29 @@ const PLAIN: &[Case] = &[
     case("a byte of a segment before the newest base", FILES, |d| {
         d.swap(d.segment(0), "'old'", "'odd'")
     }),
-    case("a byte of a value in a segment", SCRIPT, |d| {
+    case("a byte of a value in a segment", RESTORE, |d| {
         d.swap(d.segment(1), "'after'", "'aftex'")
     }),
-    case("a byte of a value in the last segment", SCRIPT, |d| {
+    case("a byte of a value in the last segment", RESTORE, |d| {
         d.swap(d.segment(2), "'third'", "'thirt'")
     }),
-    case("a byte of a transaction's LSN", SCRIPT, |d| {
+    case("a byte of a transaction's LSN", RESTORE, |d| {
         d.swap(d.segment(2), "commit_lsn=", "commit_lsn:")
     }),
-    case("a byte of a segment's header", SCRIPT, |d| {
+    case("a byte of a segment's header", RESTORE, |d| {
         d.swap(d.segment(2), " header ", " heater ")
     }),
-    case("a segment cut off in the middle", SCRIPT, |d| {
+    case("a segment cut off in the middle", RESTORE, |d| {
         d.cut(d.segment(1))
     }),
     case("a segment before the newest base missing", FILES, |d| {
         d.remove(d.segment(0))
     }),
-    case("a segment missing", SCRIPT, |d| d.remove(d.segment(1))),
-    case("the last closed segment missing", SCRIPT, |d| {
+    case("a segment missing", RESTORE, |d| d.remove(d.segment(1))),
+    case("the last closed segment missing", RESTORE, |d| {
         d.remove(d.segment(2))
     }),
-    case("a checksum in the manifest", SCRIPT, |d| {
+    case("a checksum in the manifest", RESTORE, |d| {
         d.swap(
             &d.manifest(),
             &d.checksum(1)[..8],
@@ -97,7 +97,7 @@ const PLAIN: &[Case] = &[
     case("a segment's line not in the manifest", FILES, |d| {
         d.unlist(d.segment(1))
     }),
-    case("restore.sh changed", SCRIPT, |d| {
+    case("restore.sh changed", FILES, |d| {
         d.swap(&d.restore_sh(), "set -eu", "set -ee")
     }),
     case("a byte of a value in the open segment", ROWS, |d| {
@@ -131,11 +131,11 @@ const FORGED: &[Case] = &[
         d.swap(&d.newest("dump.sql"), "\n78\t\n", "\n\\N\t\n");
     }),
     case("the rows of a table lost", ROWS, |d| {
-        d.between(&d.newest("dump.sql"), "COPY \"public\".\"lost\"", "\\.\n")
+        const ROWS: &str = " FROM stdin;\n1\n2\n3\n4\n5\n";
+        d.rows(&d.newest("dump.sql"), ROWS, " FROM stdin;\n")
     }),
-    case("a table missing in the newest base", ROWS, |d| {
+    case("a table missing in the newest base", RESTORE, |d| {
         let dump = d.newest("dump.sql");
-        d.between(&dump, "COPY \"public\".\"lost\"", "\\.\n");
         d.between(&dump, "ALTER TABLE public.lost OWNER", ";\n");
         d.between(&dump, "ALTER TABLE ONLY \"public\".\"lost\"", ";\n");
         d.between(&dump, "CREATE TABLE \"public\".\"lost\"", ";\n");
@@ -171,13 +171,16 @@ const FORGED: &[Case] = &[
     case("a value in a segment", ROWS, |d| {
         d.swap(d.segment(1), "'after'", "'aftex'")
     }),
+    case("a parameter in place of a value", RESTORE, |d| {
+        d.swap(d.segment(1), "'after'", "$1     ")
+    }),
     case("a value of an UPDATE", ROWS, |d| {
         d.swap(d.segment(1), "'edited'", "'edible'")
     }),
-    case("the key of an UPDATE, of another row", SCRIPT, |d| {
+    case("the key of an UPDATE, of another row", RESTORE, |d| {
         d.swap(d.segment(1), "WHERE a = 7", "WHERE a = 9")
     }),
-    case("the key of a DELETE, of no row", SCRIPT, |d| {
+    case("the key of a DELETE, of no row", RESTORE, |d| {
         d.swap(d.segment(1), "WHERE a = 8", "WHERE a = 0")
     }),
     case("a statement lost in a transaction", ROWS, |d| {
@@ -253,7 +256,7 @@ fn found_by(result: &str, problem: &str) -> &'static str {
     match problem {
         _ if result == "passed" => NOBODY,
         _ if result != "failed" => "",
-        text if text.starts_with("restore.sh") => SCRIPT,
+        text if text.starts_with("restore: ") => RESTORE,
         text if text.contains(": only at the source: ") || text.contains(": only restored: ") => {
             DEFINITIONS
         }

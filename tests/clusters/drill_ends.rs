@@ -4,9 +4,11 @@
 use crate::drill::{drill, records, DATABASES, ROLES};
 use crate::drill_throwaway::{assert_no_server_is_left, servers};
 use harness::{wait_until, wait_until_within, Cluster};
+use std::fs;
 use std::time::Duration;
 
-const IN_SCRATCH: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'pg\\_incrbackup\\_drill\\_%' AND state = 'active'";
+/// Sessions that wait in the check of the table: the restore is in the midst of rows, and roles are made.
+const IN_SCRATCH: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'pg\\_incrbackup\\_drill\\_%' AND wait_event = 'PgSleep'";
 const WORKER: &str = "SELECT pid FROM incr_status() WHERE worker = 'drill' AND pid IS NOT NULL";
 
 /// A database whose restore takes an hour: a constraint waits where it is not at home.
@@ -227,6 +229,76 @@ fn a_scratch_database_that_no_drill_of_ours_has_left_behind_is_not_dropped() {
     assert_eq!(c.sql(&call), "passed|{}");
 }
 
+/// Its note is as versions before 0.4 wrote it, whose restore.sh noted what it had made.
+#[test]
+fn what_a_drill_of_a_former_version_has_left_is_dropped() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int)");
+    let before = before(&c);
+    let name = c.sql(
+        "SELECT format('pg_incrbackup_drill_%s_%s.restoring', system_identifier, oid)
+         FROM pg_control_system(), pg_database WHERE datname = 'app'",
+    );
+    c.sql(&format!("CREATE DATABASE \"{name}\""));
+    c.sql("CREATE ROLE made; CREATE ROLE in_use LOGIN");
+    let ids = c.sql(
+        "SELECT string_agg('r' || oid, ' ') FROM pg_roles WHERE rolname IN ('made', 'in_use')",
+    );
+    let note = format!(
+        r#"{{"started_at": "2026-11-20T04:00:00.000000Z", "database_oid": {}, "conninfo": "{}"}}"#,
+        c.sql("SELECT oid FROM pg_database WHERE datname = 'app'"),
+        own_server(&c)
+    );
+    let place = c.database_directory();
+    fs::write(place.join("drill.made"), ids + "\n").expect("it can be written");
+    fs::write(place.join("drill.json"), note).expect("it can be written");
+    assert_eq!(drill(&c), "passed|{}");
+    c.sql("DROP ROLE in_use");
+    assert_eq!(c.sql(&format!("{DATABASES}; {ROLES}")), before);
+    assert!(!place.join("drill.made").exists() && !place.join("drill.json").exists());
+}
+
+/// A server process that creates a database notices later that its program is gone, and a role may be committed that the
+/// drill could not note.
+#[test]
+fn what_a_killed_restore_is_still_creating_is_waited_for_and_dropped() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int)");
+    let before = before(&c);
+    let name = c.sql(
+        "SELECT format('pg_incrbackup_drill_%s_%s.restoring', system_identifier, oid)
+         FROM pg_control_system(), pg_database WHERE datname = 'app'",
+    );
+    let note = format!(
+        r#"{{"started_at": "2026-11-20T04:00:00.000000Z", "database_oid": {}, "conninfo": "{}"}}"#,
+        c.sql("SELECT oid FROM pg_database WHERE datname = 'app'"),
+        own_server(&c)
+    );
+    let place = c.database_directory();
+    fs::write(place.join("drill.json"), note).expect("it can be written");
+    let mut killed = c.session_in("postgres");
+    let locked = format!("SELECT pg_advisory_lock(hashtextextended('{name}', 7810187))");
+    killed.run(&locked);
+    let mut next = c.session();
+    next.send("SELECT result, problems FROM incr_drill()");
+    let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    wait_until("the drill waits for it", || c.sql(waits) == "1");
+    killed.run(&format!("CREATE DATABASE \"{name}\""));
+    killed.run("CREATE ROLE made");
+    let made = c.sql("SELECT oid FROM pg_roles WHERE rolname = 'made'");
+    c.sql_in(
+        &name,
+        &format!(
+            r#"CREATE SCHEMA incr_restore; CREATE TABLE incr_restore.state (name text, value text);
+               INSERT INTO incr_restore.state VALUES ('made', '{{"ids": ["r{made}"], "notes": []}}')"#
+        ),
+    );
+    killed.run("SELECT pg_advisory_unlock_all()");
+    assert_eq!(next.finish(), "passed|{}");
+    assert_eq!(c.sql(&format!("{DATABASES}; {ROLES}")), before);
+    assert!(!place.join("drill.json").exists());
+}
+
 /// It says nothing of the archive, and is no alarm.
 #[test]
 fn a_server_that_goes_away_while_it_is_restored_to_is_not_the_archives_fault() {
@@ -235,15 +307,28 @@ fn a_server_that_goes_away_while_it_is_restored_to_is_not_the_archives_fault() {
     let everything = format!("{DATABASES}; {ROLES}");
     let before = other.sql(&everything);
     let conninfo = format!("host={} port=5432 user=postgres", other.root().display());
-    let mut session = c.session();
     let call = format!("SELECT result FROM incr_drill('{conninfo}')");
-    session.send(&call);
-    wait_until("the restore has begun to sleep", || {
-        other.sql(IN_SCRATCH) == "1"
-    });
-    other.restart();
-    assert_eq!(session.finish(), "not done");
-    assert!(c.health().starts_with("warning"), "{}", c.health());
+    let found = format!("SELECT result, problems FROM incr_drill('{conninfo}')");
+    // At once, while roles are made, and in the midst of rows.
+    let is_begun =
+        "SELECT count(*) FROM pg_database WHERE datname LIKE 'pg\\_incrbackup\\_drill\\_%'";
+    let has_roles = "SELECT count(*) FROM pg_roles WHERE rolname = 'gone'";
+    for (what, moment) in [
+        ("the database is there", is_begun),
+        ("a role is made", has_roles),
+        ("the restore has begun to sleep", IN_SCRATCH),
+    ] {
+        wait_until("what the one before has left is dropped", || {
+            !c.database_directory().join("drill.json").exists() && c.sql(WORKER).is_empty()
+        });
+        let mut session = c.session();
+        session.send(&found);
+        wait_until(what, || other.sql(moment) == "1");
+        other.restart();
+        let found = session.finish();
+        assert!(found.starts_with("not done|"), "{what}: {found}");
+        assert!(c.health().starts_with("warning"), "{}", c.health());
+    }
     c.sql("CREATE OR REPLACE FUNCTION slow(int) RETURNS bool LANGUAGE sql AS 'SELECT true'; SELECT incr_dump()");
     // While what the first has left behind is being dropped, another is refused.
     wait_until("another drill has passed", || {

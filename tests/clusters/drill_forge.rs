@@ -82,6 +82,27 @@ impl<'a> Damage<'a> {
         let rest = &bytes[at + from.len()..];
         let text = [&bytes[..at], to.as_bytes(), rest].concat();
         fs::write(path, text).expect("it can be written");
+        if path.ends_with("dump.sql") {
+            self.shift(
+                &path.with_file_name("dump.toc"),
+                at,
+                to.len() as i64 - from.len() as i64,
+            );
+        }
+    }
+
+    /// Entries of a dump behind `at` begin elsewhere now.
+    fn shift(&self, toc: &Path, at: usize, grown: i64) {
+        let text = String::from_utf8(self.keep(toc)).expect("text");
+        let lines = text.lines().map(|line| {
+            let mut words: Vec<String> = line.split(' ').map(str::to_string).collect();
+            let offset: i64 = words[2].parse().expect("an offset");
+            if offset > at as i64 {
+                words[2] = (offset + grown).to_string();
+            }
+            words.join(" ") + "\n"
+        });
+        fs::write(toc, lines.collect::<String>()).expect("it can be written");
     }
 
     /// Changes rows of a dump; what comes behind them keeps its lines, as dump.toc has them.

@@ -4,7 +4,7 @@
 
 use crate::drill::drill;
 use crate::drill_forge::Damage;
-use harness::{wait_until, Cluster};
+use harness::{give_to_server_user, wait_until, Cluster};
 use std::fs;
 use std::path::PathBuf;
 
@@ -47,7 +47,9 @@ fn with_traps(c: &Cluster) -> PathBuf {
            FOREACH attempt IN ARRAY ARRAY[
              'RESET ROLE', 'RESET SESSION AUTHORIZATION', 'SET ROLE postgres', 'ALTER ROLE mallory SUPERUSER',
              'ALTER ROLE postgres SUPERUSER', 'GRANT pg_execute_server_program TO mallory',
-             'GRANT pg_execute_server_program TO postgres', 'SELECT pg_incrbackup_drill.follow(''member'', ''mallory'', ''pg_execute_server_program'')',
+             'GRANT pg_execute_server_program TO postgres', 'GRANT pg_write_server_files TO postgres',
+             'ALTER ROLE pg_execute_server_program NOSUPERUSER', 'CREATE ROLE evil SUPERUSER', 'SET ROLE pg_execute_server_program',
+             'UPDATE pg_authid SET rolsuper = true', 'UPDATE pg_authid SET rolsuper = false WHERE rolname = ''pg_write_server_files''',
              'COPY (SELECT 1) TO PROGRAM ''touch {0}''', 'COPY (SELECT 1) TO ''{0}''', 'SELECT pg_read_file(''/etc/passwd'')',
              'CREATE EXTENSION IF NOT EXISTS plpython3u', 'CREATE FUNCTION public.c() RETURNS int LANGUAGE internal AS ''int4in''',
              'ALTER SYSTEM SET archive_command = ''touch {0}''', 'SELECT lo_export(lo_from_bytea(0, ''x''), ''{0}'')'] LOOP
@@ -109,7 +111,7 @@ fn no_function_of_an_extension_runs_restored_code_as_the_superuser() {
     let found = drill(&c);
     assert!(!proof.exists(), "a program has run: {found}");
     assert!(
-        found.contains("FUNCTION public.evil(): only restored") && !found.contains("restore.sh"),
+        found.contains("FUNCTION public.evil(): only restored") && !found.contains("restore: "),
         "the trap has sprung: {found}"
     );
     assert_no_server_is_left(&c);
@@ -163,6 +165,29 @@ fn what_only_a_superuser_can_make_is_left_out_and_named() {
         "{found}"
     );
     assert_no_server_is_left(&c);
+}
+
+/// Their rows are not compared, and why their query fails is nothing that the archive has done.
+#[test]
+fn a_materialized_view_that_cannot_be_filled_is_named_and_is_no_failure() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE FUNCTION at_home() RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+           IF current_database() <> 'app' THEN RAISE 'not here' USING ERRCODE = '08001'; END IF; RETURN 1; END $$;
+         CREATE TABLE t (a int); INSERT INTO t VALUES (0);
+         CREATE MATERIALIZED VIEW divided AS SELECT 1 / a AS b FROM t WITH NO DATA;
+         UPDATE t SET a = 1; REFRESH MATERIALIZED VIEW divided; UPDATE t SET a = 0;
+         CREATE MATERIALIZED VIEW files AS SELECT length(pg_read_file('PG_VERSION')) AS n;
+         CREATE MATERIALIZED VIEW away AS SELECT at_home() AS n; SELECT incr_dump()",
+    );
+    let call = "SELECT result, problems, rows, array_to_string(left_out, '; ') FROM incr_drill()";
+    let found = c.sql(call);
+    assert!(found.starts_with("passed|{}|1|"), "{found}");
+    for (view, code) in [("divided", "22012"), ("files", "42501"), ("away", "08001")] {
+        let named = format!("no rows: REFRESH MATERIALIZED VIEW public.{view}: ");
+        assert!(found.contains(&named) && found.contains(code), "{found}");
+    }
+    assert!(c.health().starts_with("ok"), "{}", c.health());
 }
 
 #[test]
@@ -219,6 +244,68 @@ fn what_belongs_to_many_roles_comes_back_as_theirs() {
     let found = c.sql("SELECT result, problems, left_out FROM incr_drill()");
     assert_eq!(found, "passed|{}|{}");
     assert_no_server_is_left(&c);
+}
+
+/// The server of a drill has the tablespaces that the source has, and had at its bases.
+#[test]
+fn what_is_in_a_tablespace_that_was_renamed_is_where_it_is_at_the_source() {
+    let c = Cluster::backed_up();
+    let mut session = c.session();
+    session.run("SET allow_in_place_tablespaces = on");
+    session.run("CREATE TABLESPACE \"o;ld\" LOCATION ''");
+    session.run(
+        "CREATE TABLE t (a int PRIMARY KEY USING INDEX TABLESPACE \"o;ld\") TABLESPACE \"o;ld\"",
+    );
+    session.run("INSERT INTO t VALUES (1)");
+    session.run("SELECT incr_dump()");
+    session.run("ALTER TABLESPACE \"o;ld\" RENAME TO new");
+    session.run("CREATE TABLE u (a int) TABLESPACE new");
+    session.run("INSERT INTO u VALUES (2)");
+    // One of another database, with a name that is none in this one's encoding.
+    session.run("CREATE DATABASE narrow TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'");
+    let mut narrow = c.session_in("narrow");
+    narrow.run("SET client_encoding = 'UTF8'; SET allow_in_place_tablespaces = on");
+    narrow.run("CREATE TABLESPACE größe LOCATION ''");
+    let found = c.sql("SELECT result, problems, left_out, rows FROM incr_drill()");
+    assert_eq!(found, "passed|{}|{}|2");
+}
+
+#[test]
+fn a_drill_that_cannot_run_the_program_says_where_it_comes_from() {
+    let c = Cluster::backed_up();
+    let elsewhere = c.root().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("it can be made");
+    for name in ["psql", "pg_dump", "pg_restore", "pg_dumpall"] {
+        let from = c.installation().bin().join(name);
+        std::os::unix::fs::symlink(from, elsewhere.join(name)).expect("it can be made");
+    }
+    give_to_server_user(&elsewhere);
+    c.set(
+        "pg_incrbackup.bin_directory",
+        &format!("'{}'", elsewhere.display()),
+    );
+    wait_until("the setting is read", || {
+        c.sql("SHOW pg_incrbackup.bin_directory") == elsewhere.to_string_lossy()
+    });
+    assert_eq!(drill(&c), "passed|{}", "the server's own directory has one");
+    fs::write(elsewhere.join("pg_incrbackup"), "").expect("it can be written");
+    let found = drill(&c);
+    assert!(
+        found.starts_with("not done|") && found.contains("make install"),
+        "{found}"
+    );
+    assert_no_server_is_left(&c);
+    assert!(c.health().starts_with("warning"), "{}", c.health());
+    // Without a restore the files are checked all the same.
+    let damage = Damage::new(&c, &[]);
+    damage.swap(&damage.newest("globals.sql"), "CREATE ROLE", "CREATE ROLL");
+    let found = drill(&c);
+    assert!(
+        found.starts_with("failed|")
+            && found.contains("globals.sql")
+            && found.contains("make install"),
+        "{found}"
+    );
 }
 
 #[test]

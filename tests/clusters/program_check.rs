@@ -223,6 +223,21 @@ fn a_standby_is_said_to_be_one() {
         todo,
         "Connect to the primary, or promote this server first."
     );
+    // Of two hosts the second is one, and preferred.
+    let primary = Cluster::backed_up();
+    let hosts = [primary.root(), c.root()].map(|root| root.display().to_string());
+    let both = |wanted: &str| {
+        format!(
+            "host={} user=postgres dbname=app target_session_attrs={wanted}",
+            hosts.join(",")
+        )
+    };
+    assert_eq!(row(&both("any"), "primary").0, "ok");
+    let (level, found, _) = row(&both("prefer-standby"), "primary");
+    assert!(
+        level == "missing" && found.contains("in recovery"),
+        "{found}"
+    );
 }
 
 #[test]

@@ -84,6 +84,9 @@ fn whatever_names_a_server_for_psql_names_it_here() {
         &[],
     );
     assert_connects(&format!("{conninfo} target_session_attrs=primary"), &[]);
+    // There is none.
+    let preferring = format!("{conninfo} target_session_attrs=prefer-standby");
+    assert_connects(&preferring, &[]);
     assert!(
         refusal(&format!("{conninfo} target_session_attrs=standby"), &[]).contains("hot standby")
     );

@@ -16,7 +16,7 @@ pub fn restore(c: &Cluster, database: &str, options: &[&str]) -> (i32, String) {
 }
 
 /// The same of an archive in another place.
-fn run_restore(c: &Cluster, archive: &str, database: &str, options: &[&str]) -> (i32, String) {
+pub fn run_restore(c: &Cluster, archive: &str, database: &str, options: &[&str]) -> (i32, String) {
     let target = c.conninfo(database);
     let arguments = ["restore", "--archive", archive, "--target", &target];
     let output = program(&[&arguments[..], options].concat());

@@ -83,6 +83,31 @@ fn a_server_that_dies_while_it_removes_has_lost_nothing_and_finishes() {
 }
 
 #[test]
+fn a_base_that_ends_while_the_daily_worker_removes_waits_for_it() {
+    let c = start(&[("keep_incremental", "'2d'"), ("keep_monthly", "0")]);
+    live(&c, [1, 4].into_iter());
+    c.set_day(60, "hold 1 expire: noted\n");
+    let held = c.root().join("failpoints.held");
+    wait_until("the daily worker removes", || held.exists());
+    let files = count(&c, "base");
+    c.sql("SELECT incr_dump(wait => false)");
+    wait_until("the base is made, and waits", || {
+        c.is_true(
+            "SELECT state = 'removing expired files' FROM incr_status() WHERE worker = 'base'",
+        )
+    });
+    assert_eq!(count(&c, "base"), files + 1);
+    fs::remove_file(c.root().join("failpoints")).expect("it was there");
+    wait_until("the base's worker has ended", || {
+        c.is_true("SELECT pid IS NULL FROM incr_status() WHERE worker = 'base'")
+    });
+    let log = c.log();
+    assert!(!log.contains("are in use by"), "it gave up: {log}");
+    assert_eq!(count(&c, "base"), 2, "the new one, and the one before");
+    c.assert_restores();
+}
+
+#[test]
 fn what_cannot_be_removed_is_said_and_keeps_no_base_from_being_made() {
     let c = start(&[("keep_incremental", "'2d'"), ("keep_monthly", "0")]);
     live(&c, [1, 4].into_iter());

@@ -16,6 +16,9 @@ pub struct Checksum {
     pub sha256: String,
 }
 
+/// [`io::copy`] would read 8 kB at a time.
+const READ_SIZE: usize = 256 * 1024;
+
 /// sha256 of some bytes, as hex.
 pub fn of_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
@@ -29,8 +32,15 @@ pub fn hex(digest: &[u8]) -> String {
 /// Reads to the end.
 pub fn of_reader(input: impl Read) -> io::Result<Checksum> {
     let mut hashing = Hashing::new(input);
-    io::copy(&mut hashing, &mut io::sink())?;
-    Ok(hashing.finish())
+    let mut buffer = vec![0; READ_SIZE];
+    loop {
+        match hashing.read(&mut buffer) {
+            Ok(0) => return Ok(hashing.finish()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Of a stored file, unchanged.

@@ -158,9 +158,12 @@ pub fn end(database: &DatabaseDir) -> Result<()> {
     durable::remove_if_there(&database.path().join(DRILL_JSON))
 }
 
-/// The file to which `restore.sh` writes the roles and tablespaces that it created: `r` or `t` and an OID
-/// each.
-pub fn made_file(database: &DatabaseDir) -> PathBuf {
+/// Notes the roles (`r` and an OID) and tablespaces (`t`) that the drill's restore has created; durable when this returns.
+pub fn note_made(database: &DatabaseDir, ids: &[String]) -> Result<()> {
+    durable::write_atomically(&made_file(database), ids.join(" ").as_bytes())
+}
+
+fn made_file(database: &DatabaseDir) -> PathBuf {
     database.path().join(DRILL_MADE)
 }
 

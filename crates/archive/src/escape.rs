@@ -30,6 +30,9 @@ pub fn percent_encode_name(name: &str) -> String {
 
 /// Reverses both encodings; `None` if a `%` is not followed by two hex digits.
 pub fn percent_decode(text: &[u8]) -> Option<Vec<u8>> {
+    if memchr::memchr(b'%', text).is_none() {
+        return Some(text.to_vec());
+    }
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.iter();
     while let Some(&byte) = rest.next() {

@@ -79,6 +79,7 @@ pub mod schema_note;
 mod sealed;
 pub mod segment;
 pub mod snapshot;
+pub mod sqlstate;
 pub mod storage;
 pub mod time;
 pub mod verify;

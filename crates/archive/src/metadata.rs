@@ -68,6 +68,30 @@ pub struct DatabaseFacts {
     pub left_out: Vec<String>,
 }
 
+impl DatabaseFacts {
+    /// What follows `CREATE DATABASE name`: an empty database with the encoding and the locale of the source.
+    pub fn template(&self) -> String {
+        let text = |value: &str| format!("'{}'", value.replace('\'', "''"));
+        let locale = text(self.locale.as_deref().unwrap_or_default());
+        let provider = match self.locale_provider.as_str() {
+            "icu" => {
+                let rules = self.icu_rules.as_deref().filter(|rules| !rules.is_empty());
+                let rules =
+                    rules.map_or(String::new(), |rules| format!(" ICU_RULES {}", text(rules)));
+                format!("icu ICU_LOCALE {locale}{rules}")
+            }
+            "builtin" => format!("builtin BUILTIN_LOCALE {locale}"),
+            _ => "libc".to_owned(),
+        };
+        format!(
+            "TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {} LOCALE_PROVIDER {provider}",
+            text(&self.encoding),
+            text(&self.lc_collate),
+            text(&self.lc_ctype),
+        )
+    }
+}
+
 /// An installed extension.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtensionFact {

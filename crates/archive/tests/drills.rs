@@ -131,10 +131,15 @@ fn a_drill_that_has_begun_is_known_until_nothing_is_left_of_it() {
         throwaway: None,
     };
     drills::begin(&database, &begun).unwrap();
-    fs::write(drills::made_file(&database), "r16390 t16400 r7\n").unwrap();
+    // As restore.sh of versions before 0.4 wrote it.
+    fs::write(database.path().join("drill.made"), "r16390 t16400 r7\n").unwrap();
     assert_eq!(drills::begun(&database).unwrap(), Some(begun));
     assert_eq!(drills::made(&database, 'r'), [16390, 7]);
     assert_eq!(drills::made(&database, 't'), [16400]);
+    let ids = ["r16390", "t16401"].map(str::to_owned);
+    drills::note_made(&database, &ids).unwrap();
+    assert_eq!(drills::made(&database, 'r'), [16390]);
+    assert_eq!(drills::made(&database, 't'), [16401]);
     drills::end(&database).unwrap();
     assert_eq!(drills::begun(&database).unwrap(), None);
     assert!(drills::made(&database, 'r').is_empty());

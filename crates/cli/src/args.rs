@@ -157,6 +157,9 @@ pub struct Restore {
     pub no_count: bool,
 
     /// Choose and check only, and show the plan; the target is not touched
+    ///
+    /// Of a part, with --target, the definitions are made in a scratch database on its server, which is dropped again, to list
+    /// what comes along, what of the target is used, and what is left out or refused.
     #[arg(long, help_heading = "The restore")]
     pub dry_run: bool,
 

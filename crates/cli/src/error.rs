@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use archive::sqlstate;
+use tokio_postgres::error::Severity;
+
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// How the program ends. Of several, the last one in this order counts.
@@ -24,7 +27,10 @@ impl Outcome {
             Error::Archive(archive::Error::Damaged { .. }) | Error::Damaged { .. } => {
                 Outcome::Damaged
             }
-            Error::Archive(_) | Error::Failed { .. } | Error::Server(_) => Outcome::Failed,
+            Error::Archive(_)
+            | Error::Failed { .. }
+            | Error::Unavailable { .. }
+            | Error::Server(_) => Outcome::Failed,
         }
     }
 
@@ -64,6 +70,10 @@ pub enum Error {
 
     #[error("{message}")]
     Failed { message: String, hint: String },
+
+    /// A server is gone, or out of what it needs: this says nothing about the archive.
+    #[error("{message}")]
+    Unavailable { message: String, hint: String },
 
     #[error(transparent)]
     Archive(#[from] archive::Error),
@@ -105,6 +115,28 @@ impl Error {
     /// The same, with another hint.
     pub fn with_hint(self, hint: String) -> Error {
         let message = self.to_string();
+        self.worded(message, hint)
+    }
+
+    /// The same of a server or whatever refused, with more words: where, and at what.
+    pub fn with_message(self, message: String) -> Error {
+        let hint = self.hint().to_owned();
+        self.worded(message, hint)
+    }
+
+    /// Whether a server is gone, or out of what it needs.
+    pub fn is_of_server(&self) -> bool {
+        match self {
+            Error::Unavailable { .. } => true,
+            Error::Server(error) => is_unavailable(error),
+            _ => false,
+        }
+    }
+
+    fn worded(self, message: String, hint: String) -> Error {
+        if self.is_of_server() {
+            return Error::Unavailable { message, hint };
+        }
         match Outcome::of(&self) {
             Outcome::WrongUse => Error::WrongUse { message, hint },
             Outcome::NoSuchMoment => Error::NoSuchMoment { message, hint },
@@ -119,7 +151,8 @@ impl Error {
             Error::WrongUse { hint, .. }
             | Error::NoSuchMoment { hint, .. }
             | Error::Damaged { hint, .. }
-            | Error::Failed { hint, .. } => hint,
+            | Error::Failed { hint, .. }
+            | Error::Unavailable { hint, .. } => hint,
             Error::Archive(archive::Error::Damaged { .. }) => {
                 "Take the file from another copy of the archive; pg_incrbackup verify says what it costs."
             }
@@ -127,6 +160,31 @@ impl Error {
             Error::Server(error) => error.as_db_error().and_then(|e| e.hint()).unwrap_or(""),
         }
     }
+}
+
+/// Whether it is not about what was executed: the connection, resources, an operator who intervenes, the system. FATAL
+/// ends the session, whatever it is.
+fn is_unavailable(error: &tokio_postgres::Error) -> bool {
+    let Some(said) = error.as_db_error() else {
+        return error.is_closed() || is_io(error);
+    };
+    sqlstate::is_unavailable(said.code().code())
+        || matches!(
+            said.parsed_severity(),
+            Some(Severity::Fatal | Severity::Panic)
+        )
+}
+
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let error = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    error.is_some_and(is_of_system)
+}
+
+/// What cannot be put into a message, a zero byte in a statement or more than its length can say, is invalid input.
+fn is_of_system(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput};
+    !matches!(error.kind(), InvalidInput | InvalidData)
 }
 
 /// As psql words an error of the server.
@@ -140,4 +198,32 @@ fn in_words(error: &tokio_postgres::Error) -> String {
         text.push_str(&format!("\n    {}", more.replace('\n', "\n    ")));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_stays_of_its_kind_however_it_is_worded() {
+        let gone = Error::Unavailable {
+            message: "closed".into(),
+            hint: String::new(),
+        };
+        let told = gone
+            .with_message("a:7: closed".into())
+            .with_hint("x".into());
+        assert!(told.is_of_server() && told.to_string() == "a:7: closed");
+        let damaged = Error::damaged("a").with_message("b".into());
+        assert_eq!(Outcome::of(&damaged), Outcome::Damaged);
+        assert!(!damaged.is_of_server());
+        assert!(!Error::failed("a", "").with_hint("b".into()).is_of_server());
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_made_is_no_connection_that_is_gone() {
+        use std::io::ErrorKind::{BrokenPipe, InvalidInput};
+        assert!(is_of_system(&BrokenPipe.into()));
+        assert!(!is_of_system(&InvalidInput.into()));
+    }
 }

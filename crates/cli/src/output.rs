@@ -59,6 +59,13 @@ impl Output {
         let _ = writeln!(std::io::stdout(), "{line}");
     }
 
+    /// A fact for programs: people are told in another way.
+    pub fn fact<T: Serialize>(&self, fact: &T) {
+        if self.is_json {
+            self.answer(fact, |_| String::new());
+        }
+    }
+
     /// What a user should know, on standard error.
     pub fn warning(&self, text: &str) {
         if self.is_json {
@@ -71,9 +78,11 @@ impl Output {
     /// An error, on standard error.
     pub fn error(&self, error: &Error) {
         if self.is_json {
-            let (message, hint) = (error.to_string(), error.hint());
+            let (message, hint) = (cut(&error.to_string()), cut(error.hint()));
             let status = format!("{:?}", Outcome::of(error));
-            let line = serde_json::json!({"error": message, "hint": hint, "outcome": status});
+            let line = serde_json::json!({
+                "error": message, "hint": hint, "outcome": status, "of_server": error.is_of_server(),
+            });
             crate::output::tell!("{line}");
             return;
         }
@@ -81,5 +90,32 @@ impl Output {
         if !error.hint().is_empty() {
             crate::output::tell!("    {}", lines(error.hint()));
         }
+    }
+}
+
+/// A statement of a server's context can be as long as a row; programs read a line at once, and may keep its end only.
+const LONGEST: usize = 8 * 1024;
+
+/// The beginning of a text that is too long.
+fn cut(text: &str) -> String {
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let start = &text[..text.floor_char_boundary(LONGEST)];
+    format!("{start}... ({} bytes)", text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_too_long_for_a_line_is_cut_between_characters() {
+        assert_eq!(cut("short"), "short");
+        let long = "x".repeat(LONGEST - 1) + &"\u{e4}".repeat(LONGEST);
+        assert_eq!(
+            cut(&long),
+            format!("{}... ({} bytes)", &long[..LONGEST - 1], long.len())
+        );
     }
 }

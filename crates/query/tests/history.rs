@@ -810,3 +810,39 @@ fn an_index_lists_what_was_typed() {
     );
     assert_eq!(index.ddl_count, 6);
 }
+
+/// Whoever passes over a segment relies on its outline: there is none of what was not read to its end, nor of what has
+/// anything but rows.
+#[test]
+fn only_a_whole_segment_of_rows_has_an_outline() {
+    let place = Place::new();
+    let mut w = Writer::new(&place);
+    w.transaction(&["INSERT INTO public.t (id) VALUES (1);"]);
+    let setval = b"SELECT pg_catalog.setval('public.s', 7, true);".to_vec();
+    let behind = Lsn(w.xid * 0x100 + 0x10);
+    w.appender
+        .sequences(behind, at(9), std::slice::from_ref(&setval))
+        .unwrap();
+    w.rotate();
+    w.ddl("CREATE TABLE", "CREATE TABLE public.u (id int)");
+    w.rotate();
+    let build = |bytes: &[u8]| {
+        let path = only_segment(&place, 0);
+        let built = history::build::build::<Error>(&path, bytes, &mut || Ok(())).unwrap();
+        built.indexed.index
+    };
+    let bytes = std::fs::read(only_segment(&place, 0)).unwrap();
+    let index = build(&bytes);
+    let outline = index.outline.expect("it has rows and a position");
+    assert_eq!(outline.positions.len(), 1);
+    assert_eq!(outline.positions[0].0, setval);
+    assert_eq!(outline.positions_between, Some((behind, behind)));
+    let lines = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    for (end, _) in lines.take_while(|(at, _)| at + 1 < bytes.len()) {
+        let cut = build(&bytes[..=end]);
+        let is_closed = bytes[end + 1..].starts_with(b"\\unrestrict ");
+        assert_eq!(cut.outline.is_some(), is_closed, "cut at {end}");
+    }
+    let changed = std::fs::read(only_segment(&place, 1)).unwrap();
+    assert_eq!(build(&changed).outline, None);
+}

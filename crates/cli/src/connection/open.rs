@@ -33,12 +33,23 @@ pub async fn session(parameters: &Parameters) -> Result<Session> {
         let first = std::process::id() as usize % hosts.len();
         hosts.rotate_left(first);
     }
+    // With prefer-standby all are asked twice, as libpq does it.
+    let wanted: &[Wanted] = match parameters.get("target_session_attrs") {
+        Some("primary") => &[Wanted::Primary],
+        Some("standby") => &[Wanted::Standby],
+        Some("prefer-standby") => &[Wanted::Standby, Wanted::Any],
+        _ => &[Wanted::Any],
+    };
     let mut last = None;
-    for host in hosts {
+    for (wanted, host) in wanted
+        .iter()
+        .flat_map(|wanted| hosts.iter().map(move |host| (wanted, host)))
+    {
         let attempt = Attempt {
             parameters,
             tls: tls.as_ref(),
-            host: &host,
+            host,
+            wanted: *wanted,
         };
         // libpq's rules: 0 is no limit, and it applies to each host.
         let connected = match limit.filter(|seconds| *seconds > 0) {
@@ -74,7 +85,10 @@ struct Failure {
 impl Failure {
     fn passing(message: String) -> Failure {
         Failure {
-            error: Error::failed(message, ""),
+            error: Error::Unavailable {
+                message,
+                hint: String::new(),
+            },
             is_final: false,
         }
     }
@@ -93,6 +107,15 @@ struct Attempt<'a> {
     parameters: &'a Parameters,
     tls: Option<&'a MakeEncrypted>,
     host: &'a Host,
+    wanted: Wanted,
+}
+
+/// What the server must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Any,
+    Primary,
+    Standby,
 }
 
 impl Attempt<'_> {
@@ -108,14 +131,14 @@ impl Attempt<'_> {
         let query = "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery()";
         let rows = client.query_typed(query, &[]).await.map_err(Error::from)?;
         let (version, is_standby): (&str, bool) = (rows[0].get(0), rows[0].get(1));
-        match (self.parameters.get("target_session_attrs"), is_standby) {
-            (Some("primary"), true) => {
+        match (self.wanted, is_standby) {
+            (Wanted::Primary, true) => {
                 return Err(Failure::passing(format!(
                     "the {} is in hot standby mode",
                     self.host
                 )))
             }
-            (Some("standby"), false) => {
+            (Wanted::Standby, false) => {
                 return Err(Failure::passing(format!(
                     "the {} is not in hot standby mode",
                     self.host
@@ -180,7 +203,7 @@ impl Attempt<'_> {
             config.tcp_user_timeout(Duration::from_millis(limit.into()));
         }
         match parameters.get("target_session_attrs") {
-            None | Some("any" | "primary" | "standby") => {}
+            None | Some("any" | "primary" | "standby" | "prefer-standby") => {}
             Some("read-write") => drop(config.target_session_attrs(TargetSessionAttrs::ReadWrite)),
             Some("read-only") => drop(config.target_session_attrs(TargetSessionAttrs::ReadOnly)),
             Some(other) => return Err(invalid("target_session_attrs", other)),

@@ -12,6 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::connection::{Raw, Session};
 use crate::error::Result;
 use crate::quote::{array, readable, shown};
+use crate::restore::part::Wanted;
 use crate::restore::progress::sql;
 
 /// Adds to the numbers of tables.
@@ -153,8 +154,8 @@ impl Counts {
         Ok(())
     }
 
-    /// Counts what is there: one scan of each table.
-    pub async fn compare(&self, session: &Session) -> Result<Compared> {
+    /// Counts what is there: one scan of each table, or of each of a part.
+    pub async fn compare(&self, session: &Session, part: Option<&Wanted>) -> Result<Compared> {
         let mut compared = Compared {
             not_compared: self.unknown.clone(),
             ..Compared::default()
@@ -164,6 +165,9 @@ impl Counts {
         }
         for row in session.client.query_typed(EXPECTED, &[]).await? {
             let (table, name, expected): (&[u8], &[u8], i64) = (row.get(0), row.get(1), row.get(2));
+            if part.is_some_and(|part| !part.has_at_end(name)) {
+                continue;
+            }
             let query = [b"SELECT * FROM (SELECT count(*) FROM ", table, b") AS c"].concat();
             let count = count(session, &query).await?;
             compared.tables += 1;

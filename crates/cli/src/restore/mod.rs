@@ -43,7 +43,7 @@ use deferred::Deferred;
 use plan::{Moment, Plan, Wish};
 use progress::sql::keep;
 use progress::{Identity, Left, Progress, Stage};
-use replay::{Quiet, Replay, With};
+use replay::{Quiet, Reader, Replay, With};
 use report::Report;
 use rights::left_out::LeftOut;
 use rights::Rights;
@@ -61,7 +61,7 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     // Retention removes nothing meanwhile.
     let _hold = source.storage.hold()?;
     let found = match &options.target {
-        Some(target) => Some(Found::look(target).await?),
+        Some(target) => Some(Found::look(target, output).await?),
         None => None,
     };
     if let Some(found) = &found {
@@ -234,11 +234,17 @@ async fn prepare(
             base: options.base,
             allow_earlier: options.allow_earlier,
             seen: compared.map(compare::Source::seen).transpose()?,
+            is_part: options.part.are_given(),
         },
     };
     let mut plan = plan::choose(&*source.storage, &catalog, &wish, damage)?;
     if options.part.are_given() {
-        let wanted = part::find(&*source.storage, &plan, &options.part)?;
+        let mut wanted = part::find(&*source.storage, &plan, &options.part)?;
+        wanted.is_without_rows = !options.part.has(part::Section::Data);
+        part::ensure_sound(&*source.storage, &plan, &wanted)?;
+        plan::outline::ensure_checked(&*source.storage, &mut plan, &wanted)?;
+        // Only that they are sound was to be known.
+        wanted.is_without_rows |= options.dry_run;
         // Rows of other tables are not missed.
         plan.lost.retain(|lost| wanted.misses(&lost.lost));
         plan.part = Some(wanted);
@@ -308,6 +314,16 @@ async fn fill(
     report: &mut Report,
     rights: &Rc<Rights>,
 ) -> Result<(Session, Quiet)> {
+    // Most of the segments is not of a part, and passing over it takes as long as making the definitions. (A whole has work
+    // for both sides from the beginning.)
+    let reader = match &plan.part {
+        Some(_) => Some(Reader::start(
+            Arc::clone(&source.storage),
+            Arc::clone(plan),
+            &target.progress.place,
+        )?),
+        None => None,
+    };
     let mut session = target.session().await?;
     let skip_checks = names_of(&session, options, plan).await?;
     let loading = loading(options, source, plan, rights, &skip_checks);
@@ -342,6 +358,7 @@ async fn fill(
         rights: Rc::clone(rights),
         deferred: Deferred::new(options.on_error, target.progress.kept("deferred")?),
         counts: Counts::new(target.progress.kept("uncounted")?),
+        reader,
     };
     let replay = Replay::new(&mut session, storage, Arc::clone(plan), with);
     let mut tell = |bytes, file: &str| report.read(bytes, file);

@@ -131,6 +131,13 @@ impl Base {
     pub fn directory(&self) -> String {
         format!("{BASE}/{}", self.name)
     }
+
+    /// Whether a file of it has nothing but rows, of one table or large object: in a dump in directory format.
+    pub fn is_rows(&self, file: &str) -> bool {
+        let below = file.strip_prefix(self.metadata.dump.as_str());
+        let below = below.and_then(|below| below.strip_prefix('/'));
+        below.is_some_and(|name| name != "toc.dat")
+    }
 }
 
 impl Globals {

@@ -9,10 +9,12 @@ use super::filter;
 use super::index::{Block, DdlLine, Filters, Index, Indexed, Located, Relation};
 use super::lines::{Item, Lines};
 use super::literal::names_of;
+use super::outline::Outlining;
 use super::statement::{self, Operation, Statement};
 use archive::checksum::Hashing;
 use archive::error::Error;
 use archive::segment::Effect;
+use archive::Lsn;
 
 /// A block ends at the first line after this many bytes.
 const BLOCK: u64 = 1024 * 1024;
@@ -54,10 +56,15 @@ pub fn build<E: From<Error>>(
         }
     };
     builder.close_block(&mut lines);
+    builder.index.outline = builder.outline.end();
     let key = lines.key();
     drop(lines);
     let rest = std::io::copy(&mut hashing, &mut std::io::sink());
     let flaw = flaw.or(rest.map_err(Error::io("read", path)).err());
+    // What was not read to its end may have anything.
+    if flaw.is_some() || !builder.is_closed {
+        builder.index.outline = None;
+    }
     let content = hashing.finish();
     builder.index.segment = content.sha256;
     builder.index.bytes = content.bytes;
@@ -102,6 +109,9 @@ struct Builder {
     copy: Option<Copy>,
     /// The line of the original statement, which is listed with its first effect.
     unlisted_words: Option<u64>,
+    outline: Outlining,
+    /// The footer was read.
+    is_closed: bool,
 }
 
 impl Builder {
@@ -151,16 +161,26 @@ impl Builder {
         match item {
             Item::Transaction => {
                 self.index.transactions += 1;
+                self.outline.transaction(lines.open().transaction);
                 self.note_time(lines);
             }
             Item::CopyStart => self.begin_copy(lines.text()),
             Item::CopyRow => self.copy_row(lines.text(), length),
-            Item::Statement => self.statement(lines.text(), length),
+            Item::Statement => self.statement(lines.text(), length, lines.lsn()),
             Item::Ddl { command, role } => self.ddl(lines, command, role),
             Item::Words => self.unlisted_words = Some(lines.number()),
             Item::Effect(effect) => self.effect(lines, &effect),
             Item::End => self.index.complete = lines.next_start(),
-            Item::Other | Item::Footer => self.copy = None,
+            Item::Position => self.outline.position(lines.text(), lines.lsn()),
+            Item::Apart => {
+                self.outline.give_up();
+                self.copy = None;
+            }
+            Item::Other => self.copy = None,
+            Item::Footer => {
+                self.copy = None;
+                self.is_closed = true;
+            }
         }
     }
 
@@ -196,6 +216,9 @@ impl Builder {
 
     fn begin_copy(&mut self, head: &[u8]) {
         let (written, columns) = (statement::copied(head), statement::copy_columns(head));
+        if written.is_none() || columns.is_none() {
+            self.outline.give_up();
+        }
         self.copy = written.zip(columns).map(|(written, columns)| Copy {
             relation: self.relation(written, 0),
             columns,
@@ -224,7 +247,8 @@ impl Builder {
         self.copy = Some(copy);
     }
 
-    fn statement(&mut self, line: &[u8], length: u64) {
+    fn statement(&mut self, line: &[u8], length: u64, lsn: Option<Lsn>) {
+        self.outline.statement(line, lsn);
         if let Some(tables) = statement::truncated(line) {
             for table in tables {
                 let relation = self.relation(table, length);
@@ -307,6 +331,7 @@ impl Builder {
 
     fn ddl<R: Read>(&mut self, lines: &Lines<R>, command: String, role: Vec<u8>) {
         self.copy = None;
+        self.outline.give_up();
         let ddl = Ddl::read(lines.text(), &role);
         if is_about_tables(&command) {
             self.about_tables(lines.start(), &ddl);
@@ -317,6 +342,7 @@ impl Builder {
     /// The effects of one statement are listed as the original statement.
     fn effect<R: Read>(&mut self, lines: &Lines<R>, effect: &Effect) {
         self.copy = None;
+        self.outline.give_up();
         let (ddl, command) = (Ddl::read(lines.text(), b""), effect.command());
         let words = lines.open().words.as_ref();
         if is_effect_about_tables(&command, words) {

@@ -2,7 +2,8 @@
 //! tables it may contain.
 //!
 //! An index is the file `chain-<n>/index/<segment>.idx`. It is built from the segment alone, on demand or in
-//! the background, and only affects speed: if it is missing, damaged or of other content, it is built again.
+//! the background; if it is missing, damaged or of other content, it is built again. A restore of a part passes
+//! over the segments whose index shows nothing of it: what an index says must be all that there is.
 //! It is identified by the sha256 of the segment's content, so it is also valid for the compressed form.
 //!
 //! ```text
@@ -12,6 +13,7 @@
 //! ```
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,11 +23,15 @@ use serde::{Deserialize, Serialize};
 use super::ddl::{Name, Rename};
 use super::filter;
 use super::lines::Open;
+use crate::catalog::{Chain, Segment};
 use archive::checksum;
 use archive::durable;
 use archive::error::{Error, Result};
+use archive::layout::names::{INDEX, INDEX_SUFFIX};
 use archive::layout::{ChainDir, SegmentName};
+use archive::storage::Storage;
 use archive::time::{self, Time};
+use archive::Lsn;
 
 const MAGIC: &str = "pg_incrbackup index 1";
 
@@ -53,6 +59,22 @@ pub struct Index {
     /// The first of them; `ddl_count` counts all.
     pub ddl: Vec<DdlLine>,
     pub ddl_count: u64,
+    /// `None` in an index of a release before 0.4.0, and for a segment with anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outline: Option<Outline>,
+}
+
+/// What must be known to pass over a segment that has changes of rows and positions of sequences, and nothing else. A
+/// restore of a part relies on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outline {
+    /// The statement with the last position of each sequence, in their order.
+    pub positions: Vec<Name>,
+    /// The lowest and the highest LSN of what has a position: a sequences block may lie behind the last commit.
+    pub positions_between: Option<(Lsn, Lsn)>,
+    pub last_commit: Option<Lsn>,
+    /// True if a transaction has no commit time.
+    pub is_timeless: bool,
 }
 
 /// A table that the segment writes to.
@@ -141,8 +163,29 @@ pub fn read(chain: &ChainDir, name: SegmentName, segment_sha256: &str) -> Option
     })
 }
 
+/// The names of the segments that have an index, of whatever content.
+pub fn segments(storage: &dyn Storage, chain: &Chain) -> BTreeSet<String> {
+    // They only save time: why they cannot be listed does not matter.
+    let items = storage.list(&chain.file(INDEX)).unwrap_or_default();
+    let names = items
+        .iter()
+        .filter_map(|item| item.name.strip_suffix(INDEX_SUFFIX));
+    names.map(str::to_owned).collect()
+}
+
+/// The index of a closed segment, without its filters; `None` if there is none for the content that the manifest lists.
+pub fn of_listed(storage: &dyn Storage, chain: &Chain, segment: &Segment) -> Option<Index> {
+    let listed = segment.entry.as_ref()?;
+    let file = chain.file(&format!("{INDEX}/{}{INDEX_SUFFIX}", segment.name));
+    // It only saves time: why it cannot be read does not matter.
+    let input = storage.open(&file, 0).ok()??;
+    let (json, _) = read_json(input)?;
+    let index: Index = serde_json::from_slice(&json).ok()?;
+    (index.segment == listed.sha256).then_some(index)
+}
+
 /// The JSON, if it matches its checksum, and the start of the filters.
-fn read_json(file: &mut File) -> Option<(Vec<u8>, u64)> {
+fn read_json(file: impl std::io::Read) -> Option<(Vec<u8>, u64)> {
     use std::io::{BufRead, BufReader, Read};
     let mut input = BufReader::new(file);
     let mut first = String::new();

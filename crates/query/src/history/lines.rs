@@ -13,7 +13,7 @@ use super::index::Sum;
 use archive::error::{Error, Result};
 use archive::lsn::Lsn;
 use archive::segment::grammar::{
-    format_of, Comment, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX,
+    format_of, Comment, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, SETVAL_PREFIX,
 };
 use archive::segment::{Effect, TypedWords};
 use archive::time::{self, Time};
@@ -69,8 +69,12 @@ impl From<TypedWords> for Typed {
 /// The kind of the current line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    /// Irrelevant for a history: the header, a setting, a comment, a block's end.
+    /// Irrelevant: the header, a setting, a block's end, a comment that says how far the segment reaches.
     Other,
+    /// Irrelevant for a history, but not for every reader: a flag, a fact about the cluster, what was left out.
+    Apart,
+    /// The position of a sequence, outside of transactions.
+    Position,
     /// The comment that opens a transaction.
     Transaction,
     /// The first line of a COPY block.
@@ -99,7 +103,8 @@ pub struct Lines<R> {
     text: Vec<u8>,
     key: Option<Key>,
     open: Open,
-    in_sequences: bool,
+    /// The position of the sequences block that is open.
+    in_sequences: Option<Lsn>,
     start: u64,
     next: u64,
     number: u64,
@@ -115,13 +120,19 @@ impl<R: Read> Lines<R> {
             text: Vec::new(),
             key: None,
             open: Open::default(),
-            in_sequences: false,
+            in_sequences: None,
             start: 0,
             next: 0,
             number: 0,
             next_number: 1,
             sum: Sum::new(),
         }
+    }
+
+    /// Where what is open belongs: the commit of the transaction, or the position of the sequences block.
+    pub fn lsn(&self) -> Option<Lsn> {
+        let transaction = self.open.transaction;
+        transaction.map(|it| it.commit_lsn).or(self.in_sequences)
     }
 
     /// Starts at a line in the middle, where `input` is positioned.
@@ -231,7 +242,7 @@ impl<R: Read> Lines<R> {
     fn take_comment(&mut self, path: &Path) -> Result<Option<Item>> {
         let comment = self.key.and_then(|key| Comment::parse(&self.text, key));
         let Some(comment) = comment else {
-            return Ok(Some(Item::Other));
+            return Ok(Some(Item::Apart));
         };
         let flawed = |why: String| Error::damaged(path, self.start, why);
         match comment.kind {
@@ -247,7 +258,7 @@ impl<R: Read> Lines<R> {
                 Ok(Some(Item::Transaction))
             }
             "sequences" => {
-                self.in_sequences = true;
+                self.in_sequences = Some(comment.value("lsn").map_err(flawed)?);
                 Ok(Some(Item::Other))
             }
             "ddl" => {
@@ -268,7 +279,8 @@ impl<R: Read> Lines<R> {
                 Ok(Some(Item::Words))
             }
             "footer" => Ok(Some(Item::Footer)),
-            _ => Ok(Some(Item::Other)),
+            "position" | "mark" => Ok(Some(Item::Other)),
+            _ => Ok(Some(Item::Apart)),
         }
     }
 
@@ -290,8 +302,16 @@ impl<R: Read> Lines<R> {
         if self.text == COMMIT.as_bytes() {
             self.open.transaction = None;
             self.open.words = None;
-            self.in_sequences = false;
+            self.in_sequences = None;
             return Item::End;
+        }
+        if self.in_sequences.is_some() && self.text != BEGIN.as_bytes() {
+            let is_position = self.text.starts_with(SETVAL_PREFIX.as_bytes());
+            return if is_position {
+                Item::Position
+            } else {
+                Item::Apart
+            };
         }
         if self.text == BEGIN.as_bytes() || self.open.transaction.is_none() {
             return Item::Other;

@@ -6,7 +6,7 @@
 //! | [`literal`], [`statement`] | values and row changes, read back from a line |
 //! | [`ddl`] | which tables DDL names, and what it renames |
 //! | [`lines`] | a segment line by line |
-//! | [`filter`], [`index`], [`build`] | what a segment holds, in small |
+//! | [`filter`], [`index`], [`build`], [`outline`] | what a segment holds, in small |
 //! | [`names`] | which names a table had where |
 //! | [`files`], [`search`], `pass`, [`found`] | the segments of an archive, the search through them, its rows |
 
@@ -19,6 +19,7 @@ pub mod index;
 pub mod lines;
 pub mod literal;
 pub mod names;
+pub mod outline;
 mod pass;
 pub mod scanner;
 pub mod search;

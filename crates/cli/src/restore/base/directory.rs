@@ -123,7 +123,8 @@ fn pass(entry: &Entry) -> Pass {
     }
 }
 
-pub(super) fn listed(entry: &Entry) -> Listed {
+/// As a table of contents in text would have it.
+pub fn listed(entry: &Entry) -> Listed {
     Listed {
         dump_id: entry.dump_id,
         table_oid: entry.table_oid,

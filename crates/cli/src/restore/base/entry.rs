@@ -225,7 +225,7 @@ impl<'a> Entries<'a> {
             (line, _) => format!("{}:{line}", self.place),
         };
         let message = format!("{place}: {}: {error}", described(entry));
-        Error::failed(message, error.hint())
+        error.with_message(message)
     }
 
     /// The dump contradicts its table of contents.

@@ -41,3 +41,19 @@ BEGIN
         EXECUTE entry;
         EXECUTE format('ALTER ROLE %s NOSUPERUSER', owner);
 END $own$;
+
+-- An owner needs a privilege where its object is, which a superuser at the source did without: a role that owns the place
+-- lends it for the statement. "place" is a schema, or the server that is given.
+CREATE OR REPLACE FUNCTION pg_temp.incr_give(statement text, place text, owner text) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $give$
+DECLARE
+    lent text := CASE
+        WHEN statement ~ '^ALTER PUBLICATION ' THEN format('CREATE ON DATABASE %I', current_database())
+        WHEN statement ~ '^ALTER SERVER ' THEN (SELECT format('USAGE ON FOREIGN DATA WRAPPER %I', fdwname)
+            FROM pg_foreign_server AS s JOIN pg_foreign_data_wrapper AS w ON w.oid = srvfdw WHERE srvname = place)
+        ELSE format('CREATE ON SCHEMA %I', place) END;
+BEGIN
+    EXECUTE format('GRANT %s TO %I', lent, owner);
+    EXECUTE statement;
+    EXECUTE format('REVOKE %s FROM %I', lent, owner);
+END $give$;

@@ -42,6 +42,7 @@ use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::restore::progress::Progress;
 use crate::restore::rights::Rights;
+pub use directory::listed;
 pub use plain::without_head;
 
 /// What is to be loaded.

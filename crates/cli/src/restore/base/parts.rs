@@ -138,6 +138,14 @@ impl Entries<'_> {
             }
             return Err(error);
         };
+        if is_owner && self.rights.is_limited() {
+            let rights = std::rc::Rc::clone(&self.rights);
+            match rights.lend(self.session(), text).await {
+                Err(error) if error.is_of_server() => return Err(error),
+                Err(_) => {}
+                given => return given,
+            }
+        }
         if let Some(without) = wording::without_leakproof(text) {
             if self.guarded(entry, &without).await.is_ok() {
                 let what = format!("LEAKPROOF of {}", described(entry));

@@ -5,6 +5,7 @@
 mod names;
 
 use archive::segment::Effect;
+use archive::sqlstate;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
@@ -320,18 +321,20 @@ pub fn key_of(effect: &Effect) -> Key {
     (catalog, effect.oid)
 }
 
-/// Classes of SQLSTATE that are no reason to leave something out: the connection, space, memory, shutdown, faults.
-pub const OF_THE_SERVER: [&str; 8] = ["08", "25", "40", "53", "57", "58", "F0", "XX"];
+/// Whether a SQLSTATE is no reason to leave something out: connection, space, memory, shutdown, and beyond
+/// [`sqlstate::is_unavailable`] all of these classes, the state of the transaction, and faults.
+pub fn is_of_the_server(code: &str) -> bool {
+    let is_class = |class: &&str| code.starts_with(class);
+    sqlstate::is_unavailable(code) || ["08", "25", "58", "F0", "XX"].iter().any(is_class)
+}
 
 /// The statement is refused; nothing is wrong with the server, or the connection.
 pub fn is_of_statement(error: &Error) -> bool {
     let Error::Server(error) = error else {
         return false;
     };
-    error.code().is_some_and(|code| {
-        let code = code.code();
-        !OF_THE_SERVER.iter().any(|class| code.starts_with(class))
-    })
+    let code = error.code();
+    code.is_some_and(|code| !is_of_the_server(code.code()))
 }
 
 #[cfg(test)]

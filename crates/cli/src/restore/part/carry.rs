@@ -70,12 +70,19 @@ fn written<'n>(names: impl Iterator<Item = &'n Name>, schema: Option<&str>) -> V
         .collect()
 }
 
+/// From where, and where to.
+pub struct Whereto<'a> {
+    pub found: &'a Found,
+    pub scratch_name: &'a str,
+    /// It is only told.
+    pub is_dry_run: bool,
+}
+
 /// Carries it over; sentences about what is not as at the source. The scratch database, in which `scratch` is, has reached the moment.
 pub async fn over(
     mut scratch: Session,
-    name: &str,
     plan: &Plan,
-    found: &Found,
+    whereto: &Whereto<'_>,
     options: &Options,
     shown: &Shown,
 ) -> Result<Vec<String>> {
@@ -114,18 +121,28 @@ pub async fn over(
     if options.into_schema.is_some() {
         moved::ensure_not_mentioned(&scratch, &members, &chosen).await?;
     }
-    let facts = &plan.base.metadata.source;
-    let place = found.open_for_part(facts).await?;
+    let found = whereto.found;
     let carrying = Carrying {
         scratch: &scratch,
-        scratch_name: name,
+        scratch_name: whereto.scratch_name,
         found,
         options,
         chosen: &chosen,
         graph: &graph,
         members: &members,
     };
-    let carried = carrying.carry(&place, shown, left_out).await;
+    let facts = &plan.base.metadata.source;
+    if whereto.is_dry_run {
+        let target = if found.exists() {
+            Some(found.open_for_part(facts).await?)
+        } else {
+            None
+        };
+        carrying.foresee(target.as_ref(), shown, &left_out).await?;
+        return Ok(Vec::new());
+    }
+    let place = found.open_for_part(facts).await?;
+    let carried = carrying.carry(&place, shown, &left_out).await;
     match carried {
         Ok(carried) => {
             found.keep(place).await?;
@@ -140,6 +157,13 @@ pub async fn over(
     }
 }
 
+/// What is done in the target.
+struct Foreseen {
+    existing: Existing,
+    definitions: Definitions,
+    tables: Vec<rows::Copied>,
+}
+
 struct Carrying<'a> {
     scratch: &'a Session,
     scratch_name: &'a str,
@@ -151,8 +175,22 @@ struct Carrying<'a> {
 }
 
 impl Carrying<'_> {
-    async fn carry(&self, place: &Place, shown: &Shown, left_out: Vec<String>) -> Result<Carried> {
+    async fn carry(&self, place: &Place, shown: &Shown, left_out: &[String]) -> Result<Carried> {
         let target = &place.session;
+        let foreseen = self.foresee(Some(place), shown, left_out).await?;
+        target.client.batch_execute("BEGIN").await?;
+        let carried = self.apply(target, &foreseen).await?;
+        target.client.batch_execute("COMMIT").await?;
+        Ok(carried)
+    }
+
+    /// Tells what will be done, and refuses what cannot be. `None`: the target is still to be created.
+    async fn foresee(
+        &self,
+        place: Option<&Place>,
+        shown: &Shown,
+        left_out: &[String],
+    ) -> Result<Foreseen> {
         let makes_tables = self.options.has(Section::PreData);
         let names: Vec<String> = self
             .chosen
@@ -160,23 +198,28 @@ impl Carrying<'_> {
             .iter()
             .map(|it| it.written.clone())
             .collect();
-        if makes_tables {
-            existing::ensure_free(target, &names).await?;
-        } else {
-            let with_post_data = self.options.has(Section::PostData);
-            existing::ensure_there(target, &self.chosen.relations, with_post_data).await?;
-        }
-        let existing = Existing::find(self.scratch, target, self.graph, self.members).await?;
         let needed = self.graph.needed_relations(self.members);
-        existing::ensure_not_below_live(self.scratch, target, &needed).await?;
-        let definitions = self.definitions(&place.name, &existing).await?;
         let relations = self.graph.referenced_first(&self.chosen.relations);
         let tables = rows::tables(self.scratch, &relations, makes_tables).await?;
-        if !makes_tables && self.options.has(Section::Data) {
-            for table in &tables {
-                table.ensure_columns(target).await?;
+        if let Some(place) = place {
+            let target = &place.session;
+            if makes_tables {
+                existing::ensure_free(target, &names).await?;
+            } else {
+                let with_post_data = self.options.has(Section::PostData);
+                existing::ensure_there(target, &self.chosen.relations, with_post_data).await?;
+            }
+            existing::ensure_not_below_live(self.scratch, target, &needed).await?;
+            if !makes_tables && self.options.has(Section::Data) {
+                for table in &tables {
+                    table.ensure_columns(target).await?;
+                }
             }
         }
+        let target = place.map(|place| &place.session);
+        let existing = Existing::find(self.scratch, target, self.graph, self.members).await?;
+        let target = place.map_or(self.scratch_name, |place| &place.name);
+        let definitions = self.definitions(target, &existing).await?;
         let needed = chosen::written(self.scratch, &needed).await?.into_iter();
         let is_new = |oid: u32| !existing.has(Key::new(catalog::CLASS, oid));
         let without_rows: Vec<String> = needed
@@ -188,15 +231,17 @@ impl Carrying<'_> {
             &definitions,
             &existing.words,
             &without_rows,
-            &left_out,
+            left_out,
         );
-        target.client.batch_execute("BEGIN").await?;
-        let carried = self.apply(target, &existing, &definitions, &tables).await?;
-        target.client.batch_execute("COMMIT").await?;
-        Ok(carried)
+        Ok(Foreseen {
+            existing,
+            definitions,
+            tables,
+        })
     }
 
-    /// Of what the target does not have.
+    /// Of what the target does not have. `target` is a database with its default privileges: before it is created, any in which
+    /// there are none.
     async fn definitions(&self, target: &str, existing: &Existing) -> Result<Definitions> {
         let makes_any = self.options.has(Section::PreData) || self.options.has(Section::PostData);
         if !makes_any {
@@ -210,16 +255,26 @@ impl Carrying<'_> {
             .filter(|key| !existing.has(**key));
         let keys: Vec<Key> = own.chain(others).copied().collect();
         let conninfo = self.found.conninfo();
-        definitions::read_all(conninfo, self.scratch_name, target, keys, self.options).await
+        let read = definitions::read_all(conninfo, self.scratch_name, target, keys, self.options);
+        let mut definitions = read.await?;
+        if self.options.has(Section::PreData) {
+            let extensions = existing.extensions.iter();
+            let made = extensions.map(|(name, _)| format!("extension {name}"));
+            definitions.made.extend(made);
+            definitions.made.sort();
+        }
+        Ok(definitions)
     }
 
     /// Everything, inside of the transaction: the rows of each table.
     async fn apply(
         &self,
         target: &Session,
-        existing: &Existing,
-        definitions: &Definitions,
-        tables: &[rows::Copied],
+        Foreseen {
+            existing,
+            definitions,
+            tables,
+        }: &Foreseen,
     ) -> Result<Carried> {
         let makes_tables = self.options.has(Section::PreData);
         settings(target, makes_tables).await?;

@@ -1,5 +1,6 @@
 //! The relations of a base, by its table of contents: nothing is restored for it.
 
+use std::collections::HashSet;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
@@ -9,8 +10,9 @@ use archive_query::catalog::{Base, Chain};
 use archive_query::history::scanner::Words;
 use flate2::bufread::MultiGzDecoder;
 
-use super::wanted::{Kind, Name};
+use super::wanted::{Kind, Name, Wanted};
 use crate::error::{Error, Result};
+use crate::restore::plan::Plan;
 
 /// What a base has of relations.
 #[derive(Debug, Default)]
@@ -61,6 +63,38 @@ pub fn read(storage: &dyn Storage, chain: &Chain, base: &Base) -> Result<Content
     contents.attached = attached.map_err(storage::failed("read", storage, &dump))?;
     Ok(contents)
 }
+
+/// The files of a dump in directory format that have the rows of these relations, from the base's directory.
+pub fn files_of_rows(storage: &dyn Storage, plan: &Plan, wanted: &Wanted) -> Result<Vec<String>> {
+    let (base, dump) = (&plan.base, &plan.base.metadata.dump);
+    if dump.starts_with("dump.sql") {
+        return Ok(Vec::new());
+    }
+    let directory = plan.chain.file(&format!("{}/{dump}", base.directory()));
+    let file = format!("{directory}/toc.dat");
+    let Some(input) = storage.open(&file, 0)? else {
+        return Err(missing(storage, &file));
+    };
+    let toc = Toc::read(BufReader::new(input));
+    let toc = toc.map_err(storage::failed("read", storage, &file))?;
+    let is_wanted = |entry: &&archive::dump::Entry| {
+        entry.has_data && wanted.takes_entry(&super::super::base::listed(entry))
+    };
+    let names = toc.entries.iter().filter(is_wanted);
+    let names = names.filter_map(|entry| entry.file.as_deref());
+    let names: HashSet<&[u8]> = names.collect();
+    let there = storage.list(&directory)?.into_iter();
+    // With what the form of compression adds.
+    let is_of_one = |name: &String| {
+        let plain = FORMS.iter().find_map(|form| name.strip_suffix(form));
+        names.contains(plain.unwrap_or(name).as_bytes())
+    };
+    let files = there.map(|item| item.name).filter(is_of_one);
+    Ok(files.map(|name| format!("{dump}/{name}")).collect())
+}
+
+/// How the names of compressed files end.
+const FORMS: [&str; 3] = [".gz", ".lz4", ".zst"];
 
 fn missing(storage: &dyn Storage, file: &str) -> Error {
     Error::damaged(format!("\"{}\" is missing", storage.place(file)))

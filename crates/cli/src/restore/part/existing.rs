@@ -6,7 +6,7 @@ use effects::key::{catalog, Key};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::chosen::Relation;
-use super::graph::{Graph, Members};
+use super::graph::{Graph, Members, PUBLIC};
 use crate::connection::Session;
 use crate::error::{Error, Result};
 
@@ -42,14 +42,20 @@ const OF_OTHERS: [u32; 6] = [
 ];
 
 impl Existing {
-    /// Looks in the target for what is needed in the scratch database. Both sessions' client_encoding is UTF8.
+    /// Looks in the target for what is needed in the scratch database. Both sessions' client_encoding is UTF8. `None`: a new
+    /// database, in which there is what template0 has.
     pub async fn find(
         scratch: &Session,
-        target: &Session,
+        target: Option<&Session>,
         graph: &Graph,
         members: &Members,
     ) -> Result<Existing> {
         let mut existing = Existing::default();
+        let Some(target) = target else {
+            existing.keys.insert(PUBLIC);
+            existing.find_extensions(scratch, None, members).await?;
+            return Ok(existing);
+        };
         target.client.batch_execute(LOOK).await?;
         for key in &members.others {
             if OF_OTHERS.contains(&key.class) {
@@ -93,14 +99,16 @@ impl Existing {
         };
         let parts: Vec<Key> = members.others.iter().filter(is_part).copied().collect();
         existing.keys.extend(parts);
-        existing.find_extensions(scratch, target, members).await?;
+        existing
+            .find_extensions(scratch, Some(target), members)
+            .await?;
         Ok(existing)
     }
 
     async fn find_extensions(
         &mut self,
         scratch: &Session,
-        target: &Session,
+        target: Option<&Session>,
         members: &Members,
     ) -> Result<()> {
         const THERE: &str = "SELECT FROM pg_catalog.pg_extension WHERE extname = $1";
@@ -111,8 +119,14 @@ impl Existing {
         for row in scratch.client.query_typed(NAMES, &parameters).await? {
             let (name, schema): (String, String) = (row.try_get(0)?, row.try_get(1)?);
             let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&name, Type::NAME)];
-            let there = target.client.query_typed(THERE, &parameters).await?;
-            if there.is_empty() {
+            let is_there = match target {
+                Some(target) => {
+                    let there = target.client.query_typed(THERE, &parameters).await?;
+                    !there.is_empty()
+                }
+                None => name == "plpgsql",
+            };
+            if !is_there {
                 self.extensions.push((name, schema));
             } else {
                 self.words.push(format!("extension {name}"));

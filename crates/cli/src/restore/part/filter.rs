@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use archive::segment::grammar::SETVAL_PREFIX;
 use archive::segment::Effect;
-use archive_query::history::literal::Value;
+use archive_query::history::outline::sequence_of;
 use archive_query::history::scanner::Words;
 use archive_query::history::statement::{copied, head};
 use memchr::memmem;
@@ -59,9 +59,14 @@ pub enum Taken {
 impl Filter {
     /// At the base.
     pub fn new(wanted: &Wanted) -> Filter {
+        let (oids, names) = if wanted.is_without_rows {
+            Default::default()
+        } else {
+            (wanted.oids.clone(), wanted.names.clone())
+        };
         Filter {
-            wanted: wanted.oids.iter().copied().collect(),
-            names: wanted.names.clone(),
+            wanted: oids.into_iter().collect(),
+            names,
             schemas: wanted.schemas.clone(),
             known: HashMap::new(),
             positions: Vec::new(),
@@ -122,6 +127,16 @@ impl Filter {
     pub fn take_positions(&mut self) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
         let positions = self.positions.drain(..);
         positions.map(|(_, line, text)| (line, text))
+    }
+
+    /// Whether a segment that writes to these tables, by their names as written, has rows of wanted ones.
+    pub fn touches<'n>(&mut self, mut tables: impl Iterator<Item = &'n [u8]>) -> bool {
+        tables.any(|table| self.is_wanted(table))
+    }
+
+    /// A position of a segment that is passed over.
+    pub fn passed_position(&mut self, text: &[u8]) {
+        self.note_position(0, text);
     }
 
     pub fn has_positions(&self) -> bool {
@@ -186,16 +201,6 @@ fn taken(is_wanted: bool) -> Taken {
     } else {
         Taken::Not
     }
-}
-
-/// What identifies the sequence of a position: its name; of a guarded one ([`archive::segment`]) the end, with both names.
-fn sequence_of(text: &[u8]) -> Vec<u8> {
-    let mut words = Words::new(&text[SETVAL_PREFIX.len()..]);
-    if let (true, Some(Value::Text(name))) = (words.rest().starts_with(b"'"), words.literal()) {
-        return name.into_owned();
-    }
-    let end = memmem::rfind(text, b" WHERE ").unwrap_or_default();
-    text[end..].to_vec()
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use archive::storage::Storage;
+use archive::verify::Sealed;
 use memchr::memmem;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
@@ -61,7 +62,7 @@ use crate::restore::plan::Plan;
 use crate::restore::progress::{self, Identity};
 use crate::restore::rights::Rights;
 use crate::source::{self, Source};
-pub use options::Options;
+pub use options::{Options, Section};
 use selection::Selection;
 use shown::Shown;
 pub use wanted::Wanted;
@@ -69,6 +70,19 @@ pub use wanted::Wanted;
 /// Which relations of the archive a part is about.
 pub fn find(storage: &dyn Storage, plan: &Plan, options: &Options) -> Result<Wanted> {
     Wanted::find(storage, plan, &Selection::of_options(options)?)
+}
+
+/// The files of the base that only a part with these relations reads are as their checksums say. The others were checked
+/// when the base was chosen.
+pub fn ensure_sound(storage: &dyn Storage, plan: &Plan, wanted: &Wanted) -> Result<()> {
+    let files = contents::files_of_rows(storage, plan, wanted)?;
+    let directory = plan.chain.file(&plan.base.directory());
+    let problems = Sealed::files(storage, &directory, &files, &mut || {});
+    let Some((file, why)) = problems.first() else {
+        return Ok(());
+    };
+    let place = storage.place(&format!("{directory}/{file}"));
+    Err(Error::damaged(format!("\"{place}\" is damaged: {why}")))
 }
 
 /// Restores a part.
@@ -92,7 +106,7 @@ pub async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     // Retention removes nothing meanwhile.
     let _hold = source.storage.hold()?;
     let found = match &options.target {
-        Some(target) => Some(Found::look_for_part(target).await?),
+        Some(target) => Some(Found::look_for_part(target, output).await?),
         None => None,
     };
     let (plan, identity) = super::prepare(options, &source, found.as_ref(), None).await?;
@@ -104,7 +118,7 @@ pub async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
         super::ensure_extensions(options, &source, &plan, found).await?;
         carry::ensure_possible(found, &plan, &options.part).await?;
     }
-    let Some(found) = found.filter(|_| !options.dry_run) else {
+    let Some(found) = found else {
         return Ok(report.dry_run());
     };
     let metadata = &plan.base.metadata;
@@ -130,7 +144,8 @@ struct Work<'a> {
     rights: Rc<Rights>,
 }
 
-/// Restores into the scratch database, and carries over. The scratch database goes whatever happens.
+/// Restores into the scratch database, and carries over. The scratch database goes whatever happens. For a dry run there are
+/// no rows in it, and what would be carried over is told.
 async fn execute(
     work: &Work<'_>,
     identity: Identity,
@@ -182,7 +197,14 @@ async fn execute(
             // The scratch database is not gone on with, and its catalogs are those of the source.
             let ended = session.client.batch_execute(&progress::sql::end()).await;
             match ended {
-                Ok(()) => carry::over(session, &name, plan, found, &options.part, shown).await,
+                Ok(()) => {
+                    let place = carry::Whereto {
+                        found,
+                        scratch_name: &name,
+                        is_dry_run: options.dry_run,
+                    };
+                    carry::over(session, plan, &place, &options.part, shown).await
+                }
                 Err(error) => Err(error.into()),
             }
         }
@@ -194,6 +216,12 @@ async fn execute(
     dropped?;
     for note in kept? {
         shown.note(&note);
+    }
+    if options.dry_run {
+        report.will_leave_out(&rights.take_left_out(), &options.rights.left_out);
+        let warnings = scratch_target.warnings.iter().chain(&odd);
+        warnings.for_each(|text| report.warn(text));
+        return Ok(report.dry_run());
     }
     // Of the definitions of the source: what of them is in the part is not known, since it could not be made.
     let left_out = rights.take_left_out();

@@ -42,8 +42,11 @@ impl Shown {
     pub fn chosen(&self, plan: &Plan) {
         let Some(part) = &plan.part else { return };
         let names: Vec<String> = part.chosen.iter().map(|name| name.shown()).collect();
+        let of_others = plan.segments.iter().filter(|it| it.outline.is_some());
+        let (passed_over, all) = (of_others.count(), plan.segments.len());
         let answer = json!({"part": {
             "relations": names,
+            "segments": {"all": all, "passed_over": passed_over},
             "sections": self.sections,
             "into_schema": self.into_schema,
         }});
@@ -56,7 +59,11 @@ impl Shown {
                 format!(", {} only", self.sections.join(" and "))
             };
             let count = names.len();
-            let mut text = format!("part      {count} relations{into}{sections}");
+            let passed = match passed_over {
+                0 => String::new(),
+                _ => format!("; {passed_over} of {all} segments have nothing of it"),
+            };
+            let mut text = format!("part      {count} relations{into}{sections}{passed}");
             names
                 .iter()
                 .for_each(|name| text.push_str(&format!("\n    {}", line(name))));

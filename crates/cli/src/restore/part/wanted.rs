@@ -99,6 +99,8 @@ pub struct Wanted {
     pub tables: Vec<Name>,
     /// As all of them are called at the moment.
     pub at_end: BTreeSet<Name>,
+    /// Definitions alone are wanted.
+    pub is_without_rows: bool,
 }
 
 impl Wanted {
@@ -133,7 +135,14 @@ impl Wanted {
                 .collect(),
             schemas: at_base.schemas,
             oids,
+            is_without_rows: false,
         })
+    }
+
+    /// Whether a relation whose name is so written at the moment is one whose rows are read.
+    pub fn has_at_end(&self, written: &[u8]) -> bool {
+        let is_one = |name: Name| self.at_end.contains(&name);
+        !self.is_without_rows && Name::read(written).is_some_and(is_one)
     }
 
     /// Whether something that is lost concerns the part. Definitions always may.
@@ -146,7 +155,7 @@ impl Wanted {
     pub fn takes_entry(&self, entry: &Listed) -> bool {
         let is_rows = matches!(&entry.kind[..], b"TABLE DATA" | b"MATERIALIZED VIEW DATA");
         if is_rows {
-            return self.oids.contains(&entry.oid);
+            return !self.is_without_rows && self.oids.contains(&entry.oid);
         }
         let kind = String::from_utf8_lossy(&entry.kind).to_lowercase();
         let of_whole = |text: &str| NOT_OF_A_PART.iter().any(|class| text.starts_with(class));

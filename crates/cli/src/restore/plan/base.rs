@@ -1,5 +1,7 @@
 //! Whether a base, or a set of globals, is as its checksums and its line in the manifest say.
 
+use std::thread::ScopedJoinHandle;
+
 use archive::manifest::Entry;
 use archive::storage::Storage;
 use archive::verify::Sealed;
@@ -27,4 +29,11 @@ pub fn ensure_sealed(
         return damaged("SHA256SUMS", "its checksum does not match the manifest");
     }
     Ok(entry.bytes)
+}
+
+/// What a thread has found; its panic goes on here.
+pub fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -5,9 +5,9 @@ use archive::storage::Storage;
 use archive::time::iso;
 use archive::verify::Sealed;
 use archive::Lsn;
-use archive_query::catalog::{Base, Catalog, Chain, Extent, Globals};
+use archive_query::catalog::{Base, Catalog, Chain, Extent};
 
-use super::base::ensure_sealed;
+use super::base::{ensure_sealed, joined};
 use super::chain::{chain_of, latest_base};
 use super::damage::is_needed;
 use super::locate::located;
@@ -27,6 +27,8 @@ pub struct Wish {
     pub allow_earlier: bool,
     /// Only what this sees is applied (`--compare`).
     pub seen: Option<Seen>,
+    /// Only a part is wanted: what may be of no part is not read here.
+    pub is_part: bool,
 }
 
 /// Makes the plan; reads and checks all that a restore will read.
@@ -91,7 +93,7 @@ pub(super) struct Choice<'a> {
     pub storage: &'a dyn Storage,
     pub chain: &'a Chain,
     pub wish: &'a Wish,
-    warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 impl Choice<'_> {
@@ -139,22 +141,18 @@ impl Choice<'_> {
 
     fn plan(mut self, base: Base, newer: Option<u32>) -> Result<Plan> {
         let storage = self.storage;
-        let directory = self.chain.file(&base.directory());
-        let sealed = Sealed::base(storage, &directory, base.name, &mut || {});
-        let base_bytes = ensure_sealed(storage, &directory, sealed, base.entry.as_ref())?;
-        let first = self.first_segment(&base)?;
-        let is_alone = self.is_alone(&base, first)?;
-        let mut passed = match (first, is_alone) {
-            (Some(first), false) => self.pass(&base, first)?,
-            _ => Passed {
-                use_segments: Vec::new(),
-                needs: Needs::default(),
-                found: Found::default(),
-                end_lsn: base.metadata.lsn,
-                latest: base.metadata.taken_at,
-                figures: Figures::default(),
-            },
-        };
+        let directory = &self.chain.file(&base.directory());
+        // Its bytes and those of the segments are hashed at the same time.
+        let (sealed, passed) = std::thread::scope(|scope| {
+            let passes = |file: &str| self.wish.is_part && base.is_rows(file);
+            let sealing = scope.spawn(move || {
+                Sealed::base_without(storage, directory, base.name, &passes, &mut || {})
+            });
+            let passed = self.passed(&base);
+            (joined(sealing), passed)
+        });
+        let base_bytes = ensure_sealed(storage, directory, sealed, base.entry.as_ref())?;
+        let (mut passed, is_alone) = passed?;
         passed.figures.base_bytes = base_bytes;
         let remark = self.ensure_reached(&base, &passed, newer, is_alone)?;
         let upto = match self.wish.moment {
@@ -199,6 +197,24 @@ impl Choice<'_> {
             warnings: self.warnings,
             part: None,
         })
+    }
+
+    /// The pass from this base on; and whether the base is alone.
+    fn passed(&self, base: &Base) -> Result<(Passed, bool)> {
+        let first = self.first_segment(base)?;
+        let is_alone = self.is_alone(base, first)?;
+        let passed = match (first, is_alone) {
+            (Some(first), false) => self.pass(base, first)?,
+            _ => Passed {
+                use_segments: Vec::new(),
+                needs: Needs::default(),
+                found: Found::default(),
+                end_lsn: base.metadata.lsn,
+                latest: base.metadata.taken_at,
+                figures: Figures::default(),
+            },
+        };
+        Ok((passed, is_alone))
     }
 
     /// All that a snapshot sees is in the files: the LSN up to which that is.
@@ -355,47 +371,6 @@ impl Choice<'_> {
             message,
             hint: hint.to_owned(),
         })
-    }
-
-    /// The sets up to the moment. One between its last commit and the next is chosen by the requested time.
-    fn globals(
-        &mut self,
-        base: &Base,
-        upto: Lsn,
-        found: Found,
-    ) -> Result<(Option<Globals>, Vec<Globals>)> {
-        let (mut first, mut later) = (None, Vec::new());
-        for set in &self.chain.globals {
-            let is_sure = set.name.lsn <= upto;
-            let is_in_time = match self.wish.moment {
-                Moment::Time(time) => {
-                    found.beyond.is_none_or(|beyond| set.name.lsn < beyond)
-                        && set.facts.changed_at <= time
-                }
-                _ => false,
-            };
-            if !is_sure && !is_in_time {
-                continue;
-            }
-            if set.entry.is_none() {
-                let name = set.name;
-                self.warnings.push(format!(
-                    "the manifest does not list the set of globals {name}: it is skipped"
-                ));
-                continue;
-            }
-            if is_sure && set.name.lsn <= base.metadata.lsn {
-                first = Some(set.clone());
-            } else {
-                later.push(set.clone());
-            }
-        }
-        for set in first.iter().chain(&later) {
-            let directory = self.chain.file(&set.directory());
-            let sealed = Sealed::globals(self.storage, &directory, set.name, &mut || {});
-            ensure_sealed(self.storage, &directory, sealed, set.entry.as_ref())?;
-        }
-        Ok((first, later))
     }
 }
 

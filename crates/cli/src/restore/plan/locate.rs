@@ -31,12 +31,14 @@ pub fn located(
         return Ok((wish.clone(), None));
     }
     let chains = catalog.chains.iter().rev();
+    let mut missing = None;
     for chain in chains.filter(|chain| wish.chain.is_none_or(|number| chain.number == number)) {
-        let Some(found) = last_in(storage, chain, &wish.moment)? else {
+        let Some(found) = last_in(storage, chain, &wish.moment, &mut missing)? else {
             continue;
         };
-        let is_before = !matches!(wish.moment, Moment::Xid(_) | Moment::Mark(_));
-        let wish = Wish {
+        let wish_moment = &wish.moment;
+        let is_before = !matches!(wish_moment, Moment::Xid(_) | Moment::Mark(_));
+        let found_wish = Wish {
             // Every commit before it has a lower LSN.
             moment: Moment::Lsn(Lsn(found.lsn.0 - u64::from(is_before))),
             chain: Some(chain.number),
@@ -46,11 +48,17 @@ pub fn located(
             .at
             .map_or_else(String::new, |at| format!(" of {}", iso(at)));
         let relation = if is_before { "before" } else { "with" };
+        // A transaction is only once; of changes and marks the newest is meant.
+        let is_newest = !matches!(wish_moment, Moment::Xid(_) | Moment::BeforeXid(_));
+        let doubt = missing.filter(|_| is_newest);
+        let doubt = doubt.map_or_else(String::new, |(from, to): (Lsn, Lsn)| {
+            format!("; a newer one may be in the segments from {from} to {to}, which are missing")
+        });
         let sentence = format!(
-            "the moment {relation} transaction {}{at} ({})",
+            "the moment {relation} transaction {}{at} ({}){doubt}",
             found.xid, found.lsn
         );
-        return Ok((wish, Some(sentence)));
+        return Ok((found_wish, Some(sentence)));
     }
     let message = format!("{} is not in the segments of any chain", said(&wish.moment));
     let hint = match wish.moment {
@@ -63,9 +71,20 @@ pub fn located(
     Err(Error::no_such_moment(message, hint))
 }
 
-/// The newest transaction of a chain that is meant.
-fn last_in(storage: &dyn Storage, chain: &Chain, moment: &Moment) -> Result<Option<Commit>> {
+/// The newest transaction of a chain that is meant. `missing`: the newest segments that are not there, of those that come later.
+fn last_in(
+    storage: &dyn Storage,
+    chain: &Chain,
+    moment: &Moment,
+    missing: &mut Option<(Lsn, Lsn)>,
+) -> Result<Option<Commit>> {
+    let mut next = chain.listed_to;
     for segment in chain.segments.iter().rev() {
+        let end = segment.entry.as_ref().map(|entry| entry.end_lsn);
+        if let Some((end, next)) = end.zip(next).filter(|(end, next)| end < next) {
+            missing.get_or_insert((end, next));
+        }
+        next = Some(segment.start_lsn());
         let found = last_of(storage, chain, segment, moment)?;
         if found.is_some() {
             return Ok(found);

@@ -9,8 +9,10 @@ mod chain;
 mod choice;
 mod damage;
 mod ddl;
+mod globals;
 mod locate;
 pub mod moment;
+pub mod outline;
 mod pass;
 mod segment;
 
@@ -23,6 +25,7 @@ use super::part::Wanted;
 use crate::error::{Error, Result};
 pub use choice::{choose, Wish};
 pub use moment::Moment;
+use outline::Outline;
 pub use segment::{gone, LostHere, Needs};
 
 /// What will be done.
@@ -82,6 +85,8 @@ pub struct Planned {
     pub segment: Segment,
     /// Bytes of its uncompressed text; an open one may go on behind them.
     pub complete: u64,
+    /// It has nothing of the part, and is not read.
+    pub outline: Option<Outline>,
 }
 
 /// How much it is.

@@ -1,15 +1,18 @@
 //! The pass over the segments from the base to the moment: each is as its checksum says, and joins the one before.
 
+use std::collections::BTreeSet;
+
 use archive::layout::Stored;
 use archive::segment::Previous;
 use archive::time::Time;
 use archive::Lsn;
 use archive_query::catalog::{Base, Segment};
+use archive_query::history::index;
 
 use super::choice::Choice;
 use super::moment::Moment;
 use super::segment::{self, Facts, Found, Needs};
-use super::{Figures, Planned};
+use super::{outline, Figures, Planned};
 use crate::error::{Error, Result};
 
 /// What the pass over the segments has found.
@@ -34,10 +37,28 @@ impl Choice<'_> {
             figures: Figures::default(),
         };
         let mut before: Option<(Lsn, Previous)> = None;
+        // Not by the way: each file that is not there would be asked for. (A server shows none.)
+        let indexes = if self.wish.is_part {
+            index::segments(self.storage, self.chain)
+        } else {
+            BTreeSet::new()
+        };
         for segment in &self.chain.segments[first..] {
             let moment = &self.wish.moment;
             let (storage, needs) = (self.storage, &mut passed.needs);
-            let facts = segment::read(storage, self.chain, segment, moment, passed.found, needs)?;
+            let outlined = if indexes.contains(&segment.name.to_string()) {
+                outline::of(storage, self.chain, segment, moment, passed.found)?
+            } else {
+                None
+            };
+            let (facts, outline) = match outlined {
+                Some((facts, outline)) => (facts, Some(outline)),
+                None => {
+                    let found = passed.found;
+                    let facts = segment::read(storage, self.chain, segment, moment, found, needs)?;
+                    (facts, None)
+                }
+            };
             let Some(header) = &facts.header else {
                 // Torn before its first transaction.
                 if segment.stored == Stored::Partial && facts.is_cut {
@@ -79,6 +100,7 @@ impl Choice<'_> {
                 passed.use_segments.push(Planned {
                     segment: segment.clone(),
                     complete: facts.complete,
+                    outline,
                 });
             }
         }

@@ -100,6 +100,13 @@ pub struct LostHere {
 }
 
 impl Needs {
+    /// Whether nothing but changes of rows was found.
+    pub fn is_of_rows_alone(&self) -> bool {
+        let has_changes = !self.changes.is_empty() || self.text_only.is_some();
+        let has_facts = !self.roles.is_empty() || !self.tablespaces.is_empty();
+        !has_changes && !has_facts && self.lost.is_empty()
+    }
+
     fn add(&mut self, fact: ClusterFact) {
         match fact {
             ClusterFact::Role { name, superuser } => self.role(name, superuser),
@@ -121,6 +128,17 @@ impl Needs {
 }
 
 impl Found {
+    /// After a segment whose commits are all not after it.
+    pub fn all_before(self, last_commit: Option<Lsn>) -> Found {
+        match last_commit {
+            Some(_) => Found {
+                last: last_commit,
+                beyond: None,
+            },
+            None => self,
+        }
+    }
+
     /// Takes a commit into account, in the order of the segments.
     fn add(&mut self, moment: &Moment, lsn: Lsn, time: Option<Time>) {
         let Moment::Time(upto) = moment else {

@@ -95,6 +95,8 @@ impl Identity {
             chain: Some(self.chain),
             base: Some(BaseName::parse(&self.base).ok_or_else(odd)?),
             allow_earlier,
+            // A part is not gone on with: it begins again.
+            is_part: false,
         })
     }
 

@@ -187,10 +187,10 @@ pub async fn lock(session: &Session, database: &str) -> Result<()> {
     let taken = client.query_typed(take, &[(&database, Type::TEXT)]).await;
     taken.map_err(|error| {
         if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
-            Error::failed(
-                format!("another restore into \"{database}\" is running"),
-                "If it is not, its session has not ended yet: try again.",
-            )
+            Error::Unavailable {
+                message: format!("another restore into \"{database}\" is running"),
+                hint: "If it is not, its session has not ended yet: try again.".to_owned(),
+            }
         } else {
             error.into()
         }

@@ -303,7 +303,8 @@ impl Replay<'_> {
     fn in_effect(&self, line: u64, effect: &Effect, error: Error) -> Error {
         let what = name_of(effect);
         let place = self.storage.place(&self.file);
-        Error::failed(format!("{place}:{line}: {what}: {error}"), error.hint())
+        let message = format!("{place}:{line}: {what}: {error}");
+        error.with_message(message)
     }
 }
 

@@ -7,7 +7,7 @@ use super::effects::run;
 use super::Replay;
 use crate::connection::{RELEASE, ROLLBACK, SAVEPOINT};
 use crate::error::{Error, Result};
-use crate::restore::deferred::OF_THE_SERVER;
+use crate::restore::deferred;
 
 /// What was left out of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,8 +166,8 @@ fn is_of_the_server(error: &Error) -> bool {
     let Error::Server(error) = error else {
         return false;
     };
-    let code = error.code().map(|code| code.code());
-    code.is_none_or(|code| OF_THE_SERVER.iter().any(|class| code.starts_with(class)))
+    let code = error.code();
+    code.is_none_or(|code| deferred::is_of_the_server(code.code()))
 }
 
 /// The start of a statement, up to the name of its table.

@@ -1,6 +1,6 @@
 //! Replays the transactions of the segments that the base does not contain, in commit order.
 //!
-//! [`reader`] reads ahead in a thread; here each item is one protocol message. Small transactions that only change
+//! [`reader`] reads ahead in a thread; here each [`item`] is one protocol message. Small transactions that only change
 //! rows share a transaction of the target; one with a schema change ends with its own.
 //!
 //! | room | what it does |
@@ -12,13 +12,16 @@
 //! | [`quiet`] | triggers and rules that would fire |
 //! | [`views`] | materialized views, filled at the end |
 //! | [`lenient`] | statements that may fail, behind a loss |
+//! | [`end`] | what is only done when all else is there |
 //! | [`resume`] | what is kept in the target, to go on after a kill |
 //! | [`permitted`], [`limited`], [`rehearsal`] | for a role that is not a superuser |
 
 mod batch;
 mod copy;
 pub mod effects;
+mod end;
 mod help;
+mod item;
 mod large;
 mod lenient;
 mod limited;
@@ -54,9 +57,10 @@ use crate::restore::rights::Rights;
 use copy::Copy;
 use effects::Globals;
 use help::Help;
+use item::{Batch, What};
 use lenient::LeftOut;
-pub use quiet::{Kinds, Quiet};
-use reader::{Batch, Reader, What};
+pub use quiet::Quiet;
+pub use reader::Reader;
 use rows::{Failed, Rows, Wrong};
 use views::Views;
 
@@ -132,6 +136,7 @@ pub struct Replay<'a> {
     is_dirty: bool,
     deferred: Deferred,
     counts: Counts,
+    reader: Option<Reader>,
 }
 
 /// What a replay works with.
@@ -141,6 +146,8 @@ pub struct With<'a> {
     pub rights: Rc<Rights>,
     pub deferred: Deferred,
     pub counts: Counts,
+    /// One that was started earlier, at the place that `begun` of [`Replay::run`] names.
+    pub reader: Option<Reader>,
 }
 
 impl<'a> Replay<'a> {
@@ -157,6 +164,7 @@ impl<'a> Replay<'a> {
             rights,
             deferred,
             counts,
+            reader,
         } = with;
         let rows = Rows::new(session);
         Replay {
@@ -190,6 +198,7 @@ impl<'a> Replay<'a> {
             is_dirty: false,
             deferred,
             counts,
+            reader,
         }
     }
 
@@ -202,7 +211,10 @@ impl<'a> Replay<'a> {
         self.resume(begun).await?;
         self.begin_limited(begun).await?;
         let (storage, plan) = (Arc::clone(&self.storage), Arc::clone(&self.plan));
-        let mut reader = Reader::start(storage, plan, &begun.place)?;
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => Reader::start(storage, plan, &begun.place)?,
+        };
         while let Some(batch) = reader.batches.recv().await {
             let Batch {
                 items,
@@ -224,55 +236,7 @@ impl<'a> Replay<'a> {
         Ok((self.done, self.quiet))
     }
 
-    async fn end(&mut self) -> Result<()> {
-        self.help.end(self.session).await?;
-        self.open().await?;
-        self.checks_on().await?;
-        self.commit().await?;
-        // Event triggers would fire at what is still to be done.
-        self.quiet.restore(self.session, Kinds::OfTables).await?;
-        self.deferred.make(self.session).await?;
-        // Foreign keys that were set aside may need a constraint that waited.
-        self.open().await?;
-        self.end_limited().await?;
-        self.commit().await?;
-        self.done.unfilled = self.views.fill(self.session, true).await?;
-        if let Some(first) = self.done.unfilled.first().filter(|_| self.deferred.stops()) {
-            let hint = "Without --on-error stop it stays without rows.";
-            return Err(Error::failed(first.clone(), hint));
-        }
-        if !self.deferred.is_empty() {
-            // Some may read a materialized view.
-            self.deferred.make(self.session).await?;
-        }
-        self.checks.validate(self.session).await?;
-        self.done.compared = self.counts.compare(self.session).await?;
-        // It would keep rows from being counted.
-        self.end_still().await
-    }
-
-    /// Before rows: what may refuse them although the source took them is off.
-    async fn checks_off(&mut self) -> Result<()> {
-        if self.may_check {
-            self.may_check = false;
-            self.settle().await?;
-            self.is_unchecked = self.checks.quiet(self.session).await?;
-            self.is_dirty = true;
-        }
-        Ok(())
-    }
-
-    /// Before a schema change, and at the end.
-    async fn checks_on(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.is_unchecked) {
-            self.checks.loud(self.session).await?;
-            self.may_check = true;
-            self.is_dirty = true;
-        }
-        Ok(())
-    }
-
-    async fn item(&mut self, reader::Item { line, what }: reader::Item) -> Result<()> {
+    async fn item(&mut self, item::Item { line, what }: item::Item) -> Result<()> {
         match what {
             What::Segment { file, header } => self.segment(file, &header).await,
             What::Begin { lsn, time } => self.begin(lsn, time).await,
@@ -459,6 +423,7 @@ impl<'a> Replay<'a> {
     /// An error, with the line that it is of.
     fn at(&self, line: u64, error: Error) -> Error {
         let place = self.storage.place(&self.file);
-        Error::failed(format!("{place}:{line}: {error}"), error.hint())
+        let message = format!("{place}:{line}: {error}");
+        error.with_message(message)
     }
 }

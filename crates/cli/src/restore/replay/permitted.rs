@@ -131,6 +131,14 @@ pub(super) async fn attempt(
         }
         return Err(error);
     };
+    let is_owner = change.before.is_empty() && wording::owner_of(&change.statement).is_some();
+    if is_owner && rights.is_limited() {
+        match rights.lend(session, &change.statement).await {
+            Err(error) if error.is_of_server() => return Err(error),
+            Err(_) => {}
+            given => return given,
+        }
+    }
     if let Some(without) = wording::without_leakproof(&change.statement) {
         client.batch_execute(SAVEPOINT).await?;
         let other = Change {

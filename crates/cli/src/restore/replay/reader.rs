@@ -1,18 +1,19 @@
 //! Reads the segments in a thread of its own, ahead of what is executed, by a fixed number of bytes.
 
-use std::io::{self, Read};
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use archive::segment::{ClusterFact, Effect, Event, Header, Part, Scanner};
+use archive::segment::{Event, Part, Scanner};
 use archive::storage::{self, Storage};
-use archive::time::Time;
-use archive::Lsn;
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
+use super::item::{extend, Batch, Counting, Item, What};
 use crate::error::{Error, Result};
 use crate::restore::part::filter::{self, Filter};
+use crate::restore::plan::outline::{self, Outline};
 use crate::restore::plan::{gone, Plan, Planned};
 use crate::restore::progress::Place;
 
@@ -20,56 +21,6 @@ use crate::restore::progress::Place;
 const AHEAD: u32 = 8 << 20;
 /// Items up to this size together are handed over at once.
 const BATCH: usize = 256 << 10;
-
-/// A piece of work, and the line that it is from.
-pub struct Item {
-    pub line: u64,
-    pub what: What,
-}
-
-/// What is to be done, in order.
-pub enum What {
-    /// A segment begins.
-    Segment {
-        file: String,
-        header: Box<Header>,
-    },
-    /// A transaction that is to be applied begins.
-    Begin {
-        lsn: Lsn,
-        time: Option<Time>,
-    },
-    /// One that the base has was passed over.
-    Skipped,
-    /// Sequence positions outside of transactions begin.
-    Sequences,
-    /// INSERT, UPDATE, DELETE and others of one line.
-    Statement(Vec<u8>),
-    /// The first line of a COPY block.
-    Copy(Vec<u8>),
-    /// Rows of it, each with its line end; `Item::line` is that of the first.
-    CopyRows(Vec<u8>),
-    CopyEnd,
-    Effect(Box<Effect>, Vec<u8>),
-    Ddl {
-        command: String,
-        /// Who ran it; empty if it does not matter.
-        role: Vec<u8>,
-        text: Vec<u8>,
-    },
-    Fact(ClusterFact),
-    /// A place that could not be carried exactly, without a loss.
-    Flag,
-    LeftOut(Vec<u8>),
-    Commit,
-}
-
-/// Items in order, and their share of what may be read ahead.
-pub struct Batch {
-    pub items: Vec<Item>,
-    /// Given back when they are done.
-    pub share: OwnedSemaphorePermit,
-}
 
 /// The reading thread.
 pub struct Reader {
@@ -110,8 +61,18 @@ impl Reader {
             passes_copy: false,
         };
         let thread = std::thread::Builder::new().name("reader".to_owned());
+        let failed = reading.sender.clone();
+        let read = move || {
+            let read = std::panic::catch_unwind(AssertUnwindSafe(|| reading.run()));
+            if read.is_err() {
+                // An end without this would be the end of the segments.
+                let message = "reading the segments ended with an internal error";
+                let hint = "Please report it, with what stands above.";
+                let _ = failed.blocking_send(Err(Error::failed(message, hint)));
+            }
+        };
         thread
-            .spawn(move || reading.run())
+            .spawn(read)
             .map_err(|error| Error::failed(format!("could not start a thread: {error}"), ""))?;
         Ok(Reader { batches, bytes })
     }
@@ -193,6 +154,9 @@ impl Reading {
         let plan = Arc::clone(&self.plan);
         let storage = Arc::clone(&self.storage);
         let file = plan.chain.file(&planned.segment.file());
+        if let Some(outline) = &planned.outline {
+            return self.passed_over(planned, file, outline);
+        }
         let Some(input) = plan.chain.open(&*storage, &planned.segment)? else {
             return Err(gone(&*storage, &file));
         };
@@ -217,6 +181,29 @@ impl Reading {
             return Err(Error::damaged(why));
         }
         Ok(read)
+    }
+
+    /// A segment with nothing of the part but, maybe, positions of its sequences.
+    fn passed_over(
+        &mut self,
+        planned: &Planned,
+        file: String,
+        outline: &Outline,
+    ) -> Result<std::result::Result<(), Stopped>> {
+        let header = outline::header(&*self.storage, &self.plan.chain, &planned.segment)?;
+        let Some(header) = header else {
+            return Err(gone(&*self.storage, &file));
+        };
+        let header = Box::new(header);
+        if self.add(1, 0, What::Segment { file, header }).is_err() {
+            return Ok(Err(Stopped));
+        }
+        if let Some(filter) = &mut self.filter {
+            let positions = outline.positions.iter();
+            positions.for_each(|text| filter.passed_position(text));
+        }
+        self.bytes.fetch_add(planned.complete, Ordering::Relaxed);
+        Ok(Ok(()))
     }
 
     /// Whether an earlier run has done the transaction, or the sequence positions, that begin.
@@ -425,34 +412,5 @@ enum Taken {
 impl From<Option<What>> for Taken {
     fn from(what: Option<What>) -> Taken {
         what.map_or(Taken::Not, Taken::Now)
-    }
-}
-
-/// Adds a line to a block; the whole block after its last line.
-fn extend(block: &mut Option<What>, line: &[u8], is_last: bool) -> Option<(usize, What)> {
-    let text = match block.as_mut()? {
-        What::Effect(_, text) | What::Ddl { text, .. } => text,
-        _ => return None,
-    };
-    text.extend_from_slice(line);
-    if !is_last {
-        text.push(b'\n');
-        return None;
-    }
-    let size = text.len();
-    block.take().map(|what| (size, what))
-}
-
-/// Counts what is read.
-struct Counting {
-    inner: Box<dyn Read + Send>,
-    bytes: Arc<AtomicU64>,
-}
-
-impl Read for Counting {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.bytes.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
     }
 }

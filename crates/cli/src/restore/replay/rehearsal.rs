@@ -5,8 +5,9 @@ use std::sync::Arc;
 use archive::segment::{DdlBlock, Effect};
 use archive::storage::Storage;
 
+use super::item::What;
 use super::permitted::{attempt, About};
-use super::reader::{Reader, What};
+use super::reader::Reader;
 use crate::connection::Session;
 use crate::error::Result;
 use crate::restore::plan::Plan;

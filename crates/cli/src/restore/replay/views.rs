@@ -1,7 +1,8 @@
 //! Materialized views: their rows come from a query that is run at the end, when all that it reads is there.
 
 use crate::connection::Session;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::quote::shown;
 
 /// Those that are to be filled, by OID, in the order in which they were refreshed.
 #[derive(Debug, Default, Clone)]
@@ -59,7 +60,8 @@ impl Views {
     }
 
     /// Fills them, each after those that it reads; one whose query fails is tried again after the others. At the end each
-    /// is a transaction of its own, and the ones that stay without rows are told; before, none of it matters.
+    /// is a transaction of its own, and the ones that stay without rows are told; before, none of it matters. A server that
+    /// has no room for the rows, or goes away, is an error.
     pub async fn fill(&mut self, session: &Session, is_end: bool) -> Result<Vec<String>> {
         if self.pending.is_empty() || (!is_end && self.pending == self.filled) {
             return Ok(Vec::new());
@@ -89,7 +91,12 @@ impl Views {
                     session.client.batch_execute(end).await?;
                 }
                 if let Err(error) = filled {
-                    reasons.push(format!("{}: {error}", String::from_utf8_lossy(statement)));
+                    if is_end && is_of_this_server(session, &error) {
+                        let statement = shown(statement);
+                        let message = format!("{statement}: {error}");
+                        return Err(error.with_message(message));
+                    }
+                    reasons.push(format!("{}: {error}", shown(statement)));
                     again.push(statement.clone());
                 }
             }
@@ -100,4 +107,13 @@ impl Views {
             pending = again;
         }
     }
+}
+
+/// A query may ask another server (dblink, a foreign table), which may be gone while this one is not.
+fn is_of_this_server(session: &Session, error: &Error) -> bool {
+    let code = match error {
+        Error::Server(error) => error.code().map_or("", |code| code.code()),
+        _ => "",
+    };
+    error.is_of_server() && (!code.starts_with("08") || session.client.is_closed())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -181,7 +181,7 @@ impl LeftOut {
 
     /// Fails if the file exists: it is never overwritten.
     pub fn ensure_writable(path: &Path) -> Result<()> {
-        if !path.exists() {
+        if !path.exists() || is_device(path) {
             return Ok(());
         }
         let message = format!(
@@ -207,11 +207,16 @@ impl LeftOut {
         let is_written = |written: Vec<u8>| {
             key_in(&written).is_some_and(|key| self.text(encoding, key) == written)
         };
-        if std::fs::read(path).is_ok_and(is_written) {
+        if !is_device(path) && std::fs::read(path).is_ok_and(is_written) {
             return Ok(());
         }
         let key = archive::segment::Key::random().map_err(failed)?;
         let text = self.text(encoding, key.as_str());
+        if is_device(path) {
+            let file = OpenOptions::new().write(true).open(path);
+            let written = file.and_then(|mut file| file.write_all(&text));
+            return written.map_err(failed);
+        }
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(path);
         let mut file = file.map_err(failed)?;
@@ -247,6 +252,12 @@ impl LeftOut {
         text.extend(format!("\n\\unrestrict {key}\n").into_bytes());
         text
     }
+}
+
+/// `/dev/null`, or a terminal.
+fn is_device(path: &Path) -> bool {
+    let found = std::fs::metadata(path);
+    found.is_ok_and(|found| found.file_type().is_char_device())
 }
 
 /// The key of a file that was written.
@@ -345,5 +356,9 @@ mod tests {
         all.add(piece(2, &[], "y"));
         assert!(all.write(&path, "UTF8").is_err());
         assert!(LeftOut::ensure_writable(&path).is_err());
+        // Who does not want it, says so.
+        let nowhere = Path::new("/dev/null");
+        LeftOut::ensure_writable(nowhere).unwrap();
+        all.write(nowhere, "UTF8").unwrap();
     }
 }

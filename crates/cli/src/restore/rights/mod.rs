@@ -37,7 +37,7 @@ use archive::metadata::Metadata;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::connection::{Raw, Session};
+use crate::connection::{Raw, Session, RELEASE, ROLLBACK, SAVEPOINT};
 use crate::error::{Error, Result};
 use crate::quote::{ident, shown};
 use crate::restore::target::encoding::encoded;
@@ -166,6 +166,32 @@ impl Rights {
         self.wanted.no_owner && self.wanted.no_privileges
     }
 
+    /// Roles are made, and follow what became of them at the source.
+    pub fn follows_roles(&self) -> bool {
+        !self.is_limited() || self.role.may_create_roles
+    }
+
+    /// Executes a change of owner that was refused: the owner may lack a privilege that can be lent. Its error leaves the
+    /// transaction as it was.
+    pub async fn lend(&self, session: &Session, statement: &[u8]) -> Result<()> {
+        const GIVE: &str = "SELECT pg_temp.incr_give($1, $2, $3)";
+        let statement = statement.trim_ascii();
+        let statement = statement.strip_suffix(b";").unwrap_or(statement);
+        let (place, owner) = (wording::place_of(statement), wording::owner_of(statement));
+        let (place, owner) = (place.unwrap_or_default(), owner.unwrap_or_default());
+        let texts = [Raw(statement), Raw(&place), Raw(&owner)];
+        let texts = texts.each_ref().map(|text| {
+            let text: (&(dyn ToSql + Sync), Type) = (text, Type::TEXT);
+            text
+        });
+        let client = std::sync::Arc::clone(&session.client);
+        client.batch_execute(SAVEPOINT).await?;
+        let given = client.query_typed(GIVE, &texts).await;
+        let end = if given.is_ok() { RELEASE } else { ROLLBACK };
+        client.batch_execute(end).await?;
+        given.map(drop).map_err(Error::from)
+    }
+
     /// Whether something can be given to the role.
     pub fn may_give_to(&self, name: &[u8]) -> bool {
         !self.is_limited() || self.gives_to.borrow().contains(name)
@@ -186,6 +212,26 @@ impl Rights {
         .concat();
         session.statement(&grant).await?;
         self.gives_to.borrow_mut().insert(name.to_vec());
+        Ok(())
+    }
+
+    /// A role has got a name, which it may have had before: whether something can be given to it is asked.
+    pub async fn is_called(&self, session: &Session, name: &[u8]) -> Result<()> {
+        const MAY: &str =
+            "SELECT pg_catalog.pg_has_role(oid, 'USAGE') AND pg_catalog.pg_has_role(oid, $2) \
+            FROM pg_catalog.pg_roles WHERE rolname = $1";
+        let values: [(&(dyn ToSql + Sync), Type); 2] = [
+            (&Raw(name), Type::NAME),
+            (&role::membership(session), Type::TEXT),
+        ];
+        let rows = session.client.query_typed(MAY, &values).await?;
+        let may = rows.first().is_some_and(|row| row.get(0));
+        let mut gives_to = self.gives_to.borrow_mut();
+        if may {
+            gives_to.insert(name.to_vec());
+        } else {
+            gives_to.remove(name);
+        }
         Ok(())
     }
 

@@ -43,8 +43,8 @@ pub struct Options {
 
     /// Where the SQL of what the role of --target is not permitted to make is written, for a superuser to run later
     ///
-    /// It is written only if there is something to write; a file that exists is never overwritten. (Default: left-out.sql
-    /// in the current directory.)
+    /// It is written only if there is something to write; a file that exists is never overwritten, and /dev/null writes
+    /// none. (Default: left-out.sql in the current directory.)
     #[arg(
         long,
         value_name = "FILE",

@@ -6,7 +6,7 @@ use crate::error::Error;
 const REFUSED: &str = "42501";
 /// Somebody has made it before: a schema or an extension of a managed service.
 const IS_THERE: [&str; 2] = ["42P06", "42710"];
-/// It names what is not there. (As restore.sh judges in a drill.)
+/// It names what is not there.
 const MISSING: [&str; 14] = [
     "42P01", "42883", "42704", "3F000", "42703", "42804", "42809", "42P07", "42723", "42P16",
     "42P17", "55000", "42P13", "P0002",

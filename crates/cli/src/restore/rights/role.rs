@@ -29,6 +29,15 @@ const GIVES_TO: &str = "SELECT rolname::text FROM pg_catalog.pg_roles \
 const TABLESPACES: &str = "SELECT spcname::text FROM pg_catalog.pg_tablespace \
     WHERE pg_catalog.has_tablespace_privilege(oid, 'CREATE')";
 
+/// The privilege of pg_has_role to SET ROLE.
+pub fn membership(session: &Session) -> &'static str {
+    if session.version >= 160_000 {
+        "SET"
+    } else {
+        "MEMBER"
+    }
+}
+
 impl Role {
     /// In words.
     pub fn rights(&self) -> &'static str {
@@ -46,13 +55,8 @@ impl Role {
         let row = rows
             .first()
             .ok_or_else(|| Error::failed("the role of --target does not exist any more", ""))?;
-        let membership = if session.version >= 160_000 {
-            "SET"
-        } else {
-            "MEMBER"
-        };
         let gives_to = client
-            .query_typed(GIVES_TO, &[(&membership, Type::TEXT)])
+            .query_typed(GIVES_TO, &[(&membership(session), Type::TEXT)])
             .await?;
         let tablespaces = client.query_typed(TABLESPACES, &[]).await?;
         Ok(Role {

@@ -116,6 +116,18 @@ pub fn owner_of(text: &[u8]) -> Option<Vec<u8>> {
     name.name(text).filter(|_| is_it)
 }
 
+/// Where an object is that `ALTER … OWNER TO` is about: its schema; its own name if it is in none.
+pub fn place_of(text: &[u8]) -> Option<Vec<u8>> {
+    let tokens = tokens(text)?;
+    let named = |token: &Token| token.name(text);
+    let dot = tokens.iter().position(|token| token.is_mark(b'.'));
+    if let Some(dot) = dot.filter(|dot| *dot > 0 && tokens[*dot].depth == 0) {
+        return named(&tokens[dot - 1]);
+    }
+    let owner = tokens.iter().position(|token| token.is(text, "OWNER"))?;
+    named(tokens.get(owner.checked_sub(1)?)?)
+}
+
 /// The roles that a statement names, each with its place.
 pub fn roles_in(text: &[u8]) -> Vec<(Vec<u8>, Range<usize>)> {
     let Some(tokens) = tokens(text) else {

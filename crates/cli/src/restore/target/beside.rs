@@ -12,6 +12,7 @@ use super::server::{
 };
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::output::Output;
 use crate::quote::{identifier, literal};
 use crate::restore::rights::Role;
 
@@ -29,7 +30,7 @@ pub struct Place {
 
 impl Found {
     /// As [`Found::look`], of a database that may have objects.
-    pub async fn look_for_part(conninfo: &str) -> Result<Found> {
+    pub async fn look_for_part(conninfo: &str, output: &Output) -> Result<Found> {
         let final_name = name_in(conninfo)?;
         let (session, exists, beside) = connect(conninfo, &final_name).await?;
         let role = Role::of(&session).await?;
@@ -55,6 +56,7 @@ impl Found {
             beside,
             left: None,
             role,
+            output: *output,
         })
     }
 
@@ -97,6 +99,7 @@ impl Found {
             beside,
             left: None,
             role,
+            output: self.output,
         })
     }
 

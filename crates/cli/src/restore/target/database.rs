@@ -1,12 +1,13 @@
 //! The target database itself: made, given the source's properties, completed.
 
 use archive::metadata::DatabaseFacts;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::statements::{split, Words};
 use crate::connection::Session;
 use crate::error::{Error, Result};
-use crate::quote::{ident, identifier, literal, shown};
+use crate::quote::{ident, identifier, shown};
 use crate::restore::progress;
 use crate::restore::rights::filter::as_role;
 use crate::restore::rights::left_out::Piece;
@@ -18,24 +19,10 @@ const DATABASE: &str = ":\"dbname\"";
 
 /// `CREATE DATABASE`, with encoding and locale of the source, marked as one in which nothing is yet. The session's client_encoding is UTF8.
 pub async fn create(session: &Session, name: &str, facts: &DatabaseFacts) -> Result<()> {
-    let text = |value: &str| String::from_utf8_lossy(&literal(value.as_bytes())).into_owned();
-    let locale = text(facts.locale.as_deref().unwrap_or_default());
-    let provider = match facts.locale_provider.as_str() {
-        "icu" => {
-            let rules = facts.icu_rules.as_deref().filter(|rules| !rules.is_empty());
-            let rules = rules.map_or(String::new(), |rules| format!(" ICU_RULES {}", text(rules)));
-            format!("icu ICU_LOCALE {locale}{rules}")
-        }
-        "builtin" => format!("builtin BUILTIN_LOCALE {locale}"),
-        _ => "libc".to_owned(),
-    };
     let sql = format!(
-        "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {} LOCALE_PROVIDER {provider} \
-         CONNECTION LIMIT {}",
+        "CREATE DATABASE {} {} CONNECTION LIMIT {}",
         String::from_utf8_lossy(&ident(name.as_bytes())),
-        text(&facts.encoding),
-        text(&facts.lc_collate),
-        text(&facts.lc_ctype),
+        facts.template(),
         progress::sql::BEGUN,
     );
     let created = session.statement(sql.as_bytes()).await;
@@ -43,9 +30,17 @@ pub async fn create(session: &Session, name: &str, facts: &DatabaseFacts) -> Res
         let message = format!("could not create the database \"{name}\": {error}");
         let hint =
             "An empty one that you created, with another locale for example, can be named instead.";
-        Error::failed(message, hint)
+        if is_in_use(&error) {
+            let hint = "Try again: somebody is connected to template0.".to_owned();
+            return Error::Unavailable { message, hint };
+        }
+        error.with_message(message).with_hint(hint.to_owned())
     })?;
     Ok(())
+}
+
+fn is_in_use(error: &Error) -> bool {
+    matches!(error, Error::Server(error) if error.code() == Some(&SqlState::OBJECT_IN_USE))
 }
 
 /// Changes the session's database, whatever its name is; `change` is behind that.
@@ -77,7 +72,8 @@ pub async fn rename(session: &Session, name: &str, final_name: &str) -> Result<(
     renamed.map_err(|error| {
         let message =
             format!("everything is restored into \"{name}\", but it could not be renamed: {error}");
-        Error::failed(message, format!("It remains to run {sql};"))
+        let hint = format!("It remains to run {sql};");
+        Error::Unavailable { message, hint }
     })?;
     Ok(())
 }
@@ -192,7 +188,10 @@ pub async fn apply(
         if let Err(error) = session.statement(&statement).await {
             let said = shown(&statement[..statement.len().min(60)]);
             let done = give_up(rights, &said, &statement, error);
-            done.map_err(|error| Error::failed(format!("{place}:{line}: {error}"), error.hint()))?;
+            done.map_err(|error| {
+                let message = format!("{place}:{line}: {error}");
+                error.with_message(message)
+            })?;
         }
     }
     if rights.is_limited() {

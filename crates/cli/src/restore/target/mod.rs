@@ -39,6 +39,7 @@ use archive::storage::Storage;
 
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::output::Output;
 use crate::quote::shown;
 use crate::restore::plan::Plan;
 use crate::restore::progress::{self, Identity, Left, Progress, Stage};
@@ -150,6 +151,7 @@ impl Found {
             database::alter(session, "CONNECTION LIMIT -1").await?;
         }
         let made = roles::make(session, known, rights).await?;
+        announce(&self.output, made.ids.iter().map(String::as_str));
         let kept = [
             progress::sql::keep("made", &made),
             progress::sql::keep("lets_in", &doors.lets_in()),
@@ -176,17 +178,18 @@ impl Found {
         let mut made: Made = progress.kept("made")?;
         if is_around {
             made = roles::make_spaces(session, &known, made, rights).await?;
+            announce(&self.output, made.ids.iter().map(String::as_str));
         }
         rights.take_up(progress.kept("rights")?);
         let unknown = sets::warnings_of(&known.globals);
         let with_globals = known.with_globals;
-        let sets = Sets::new(
+        let mut sets = Sets::new(
             Arc::clone(storage),
             Arc::clone(plan),
             known,
             &made,
             doors,
-            Rc::clone(rights),
+            (Rc::clone(rights), self.output),
         );
         if is_around {
             session.client.batch_execute("BEGIN").await?;
@@ -284,6 +287,15 @@ impl Target {
     /// An error of whatever is done with it: says what is left.
     pub fn incomplete(&self, error: Error) -> Error {
         incomplete(error, &self.name, &self.made.roles)
+    }
+}
+
+/// Tells programs what was made on the server beside the database: `r` and the OID of each role, `t` and that of each
+/// tablespace. Roles are told before they are committed, so that nobody has to look for what a killed restore has left.
+fn announce<'a>(output: &Output, ids: impl Iterator<Item = &'a str>) {
+    let ids: Vec<&str> = ids.filter(|id| !id.is_empty()).collect();
+    if !ids.is_empty() {
+        output.fact(&serde_json::json!({ "made": ids }));
     }
 }
 

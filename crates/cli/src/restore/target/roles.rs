@@ -171,7 +171,7 @@ async fn make_tablespace(session: &Session, space: &Tablespace) -> Result<String
 
 fn cannot(what: &str, name: &[u8], error: Error) -> Error {
     let message = format!("could not create the {what} \"{}\": {error}", shown(name));
-    Error::failed(message, error.hint())
+    error.with_message(message)
 }
 
 /// textsend sends the bytes in client_encoding.

@@ -7,6 +7,7 @@ use tokio_postgres::types::Type;
 
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::output::Output;
 use crate::quote::ident;
 use crate::restore::progress::{self, Left, Progress};
 use crate::restore::rights::{Rights, Role};
@@ -33,12 +34,14 @@ pub struct Found {
     pub(super) left: Option<Left>,
     /// Who restores.
     pub role: Role,
+    /// Where it is said what is made.
+    pub(super) output: Output,
 }
 
 impl Found {
     /// Connects. Refuses, each with its reason: a name that cannot be one, a role that may make nothing there, a database
     /// that is not empty, and one that an earlier restore has left.
-    pub async fn look(conninfo: &str) -> Result<Found> {
+    pub async fn look(conninfo: &str, output: &Output) -> Result<Found> {
         let final_name = name_in(conninfo)?;
         let (session, exists, beside) = connect(conninfo, &final_name).await?;
         let role = Role::of(&session).await?;
@@ -62,6 +65,7 @@ impl Found {
             beside,
             left,
             role,
+            output: *output,
         };
         if !exists {
             // A run that was killed may still be creating it.
@@ -190,7 +194,8 @@ pub(super) async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool
         }
     }
     let hint = "To create it, the program connects to the database postgres or template1; or create an empty one yourself.";
-    Err(Error::failed(format!("could not connect: {refusal}"), hint))
+    let message = format!("could not connect: {refusal}");
+    Err(refusal.with_message(message).with_hint(hint.to_owned()))
 }
 
 pub(super) fn ensure_superuser(role: &Role) -> Result<()> {
@@ -228,9 +233,13 @@ const OBJECTS: &str = "SELECT count(*) FROM (
 WHERE id >= 16384 AND NOT EXISTS (SELECT FROM pg_depend, pg_extension AS e
     WHERE classid = class AND objid = id AND deptype = 'e' AND refobjid = e.oid AND extname = 'plpgsql')";
 
-/// Extensions that somebody has made for a role that may not, their schemas and members.
+/// Extensions that somebody has made for a role that may not, their schemas, and their members with what is part of
+/// those (the array of a type, the index of a table).
 const NOT_OF_EXTENSIONS: &str = " AND class <> 'pg_extension'::regclass \
-    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = id AND deptype = 'e') \
+    AND (class::oid, id) NOT IN (WITH RECURSIVE of_extensions (class, id) AS (\
+        SELECT classid, objid FROM pg_depend WHERE deptype = 'e' \
+        UNION SELECT classid, objid FROM pg_depend JOIN of_extensions ON refclassid = class AND refobjid = id \
+            WHERE deptype IN ('i', 'a')) SELECT class, id FROM of_extensions) \
     AND NOT (class = 'pg_namespace'::regclass AND id IN (SELECT extnamespace FROM pg_extension))";
 
 pub(super) async fn ensure_empty(session: &Session, name: &str, role: &Role) -> Result<()> {

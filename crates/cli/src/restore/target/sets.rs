@@ -10,18 +10,21 @@ use std::sync::Arc;
 use archive::segment::ClusterFact;
 use archive::storage::{self, Storage};
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::Row;
 
 use super::database::{self, Doors};
 use super::globals_sql::GlobalsSql;
 use super::needs::{Known, Rename};
 use super::read::{file_of, DATABASE_SQL};
 use super::roles::Made;
-use crate::connection::{Raw, Session};
+use crate::connection::{Raw, Session, RELEASE, ROLLBACK, SAVEPOINT};
 use crate::error::{Error, Result};
+use crate::output::Output;
 use crate::quote::{array, ident, shown};
 use crate::restore::plan::Plan;
 use crate::restore::progress;
 use crate::restore::replay::effects::{Boxed, Globals};
+use crate::restore::rights::refusal::Subject;
 use crate::restore::rights::Rights;
 
 /// Follows them in the session of the replay.
@@ -36,6 +39,7 @@ pub struct Sets {
     is_followed: bool,
     pub(super) doors: Doors,
     rights: Rc<Rights>,
+    output: Output,
 }
 
 impl Sets {
@@ -50,7 +54,7 @@ impl Sets {
         known: Known<'_>,
         made: &Made,
         doors: Doors,
-        rights: Rc<Rights>,
+        (rights, output): (Rc<Rights>, Output),
     ) -> Sets {
         let is_followed = !made.ids.is_empty() || known.with_globals || !known.renames.is_empty();
         Sets {
@@ -66,6 +70,7 @@ impl Sets {
             is_followed,
             doors,
             rights,
+            output,
         }
     }
 
@@ -103,9 +108,9 @@ impl Sets {
     }
 
     /// With `--globals`: roles and tablespaces as they were at the base.
-    pub(super) async fn apply_first(&self, session: &Session) -> Result<()> {
-        match self.globals.first() {
-            Some(globals) => self.apply_globals(session, globals, true).await,
+    pub(super) async fn apply_first(&mut self, session: &Session) -> Result<()> {
+        match self.globals.first().cloned() {
+            Some(globals) => self.apply_globals(session, &globals, true).await,
             None => Ok(()),
         }
     }
@@ -131,14 +136,18 @@ impl Sets {
         let client = &session.client;
         client.batch_execute("BEGIN").await?;
         let number = i32::try_from(count).unwrap_or(i32::MAX);
-        let renamed = "SELECT pg_temp.incr_renamed($1)";
-        if !self.rights.is_limited() {
-            client
-                .query_typed(renamed, &[(&number, Type::INT4)])
+        let renamed =
+            "SELECT pg_temp.incr_renamed($1), pg_catalog.current_setting('incr_restore.made')";
+        if self.rights.follows_roles() {
+            self.call(session, renamed, &[(&number, Type::INT4)])
                 .await?;
+            let now = |it: &&Rename| it.set <= count;
+            for rename in self.renames.iter().filter(now) {
+                self.is_called(session, &rename.new).await?;
+            }
         }
-        if let Some(globals) = self.globals.get(count) {
-            self.apply_globals(session, globals, false).await?;
+        if let Some(globals) = self.globals.get(count).cloned() {
+            self.apply_globals(session, &globals, false).await?;
         }
         let commit = format!("{}; COMMIT", progress::sql::set(count));
         client.batch_execute(&commit).await?;
@@ -168,7 +177,7 @@ impl Sets {
     }
 
     async fn apply_globals(
-        &self,
+        &mut self,
         session: &Session,
         globals: &GlobalsSql,
         is_first: bool,
@@ -189,9 +198,8 @@ impl Sets {
             raw.iter()
                 .map(|value| (value as &(dyn ToSql + Sync), Type::TEXT_ARRAY)),
         );
-        let call = "SELECT pg_temp.incr_globals($1, $2, $3, $4, $5, $6)";
-        session.client.query_typed(call, &parameters).await?;
-        Ok(())
+        let call = "SELECT pg_temp.incr_globals($1, $2, $3, $4, $5, $6), pg_catalog.current_setting('incr_restore.made')";
+        self.call(session, call, &parameters).await
     }
 
     /// Drops tablespaces that this restore made and that are empty now: the source emptied and dropped them, too. Not those
@@ -222,10 +230,57 @@ impl Sets {
         Ok(dropped)
     }
 
-    async fn follow_fact(&self, session: &Session, fact: &ClusterFact) -> Result<()> {
+    /// Calls a function that follows roles, which returns what was made so far. What a role that is not a superuser is
+    /// refused is noted.
+    async fn call(
+        &mut self,
+        session: &Session,
+        call: &str,
+        values: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<()> {
+        if !self.rights.is_limited() {
+            let rows = session.client.query_typed(call, values).await?;
+            self.announce(&rows);
+            return Ok(());
+        }
+        session.client.batch_execute(SAVEPOINT).await?;
+        let called = session.client.query_typed(call, values).await;
+        let end = if called.is_ok() { RELEASE } else { ROLLBACK };
+        session.client.batch_execute(end).await?;
+        match called.map_err(Error::from) {
+            Ok(rows) => self.announce(&rows),
+            Err(error) => match self.rights.reason(&error, Subject::Other) {
+                Some(reason) => self.rights.note(format!(
+                    "a role or tablespace is not as at the source: {reason}"
+                )),
+                None => return Err(error),
+            },
+        }
+        Ok(())
+    }
+
+    /// Tells programs of roles that were made, before they are committed.
+    fn announce(&mut self, rows: &[Row]) {
+        let made: Option<String> = rows.first().map(|row| row.get(1));
+        if let Some(made) = made.filter(|made| *made != self.made) {
+            self.made = made;
+            super::announce(&self.output, self.made.split(' '));
+        }
+    }
+
+    async fn is_called(&self, session: &Session, name: &[u8]) -> Result<()> {
+        if self.rights.is_limited() {
+            self.rights.is_called(session, name).await?;
+        }
+        Ok(())
+    }
+
+    async fn follow_fact(&mut self, session: &Session, fact: &ClusterFact) -> Result<()> {
+        let may_make_superusers = !self.rights.is_limited();
         let (kind, subject, object): (&str, &[u8], &[u8]) = match fact {
             ClusterFact::Role { name, superuser } => {
-                ("role", name, if *superuser { b"on" } else { b"off" })
+                let is_one = *superuser && may_make_superusers;
+                ("role", name, if is_one { b"on" } else { b"off" })
             }
             ClusterFact::Member { role, of } => ("member", role, of),
             ClusterFact::RoleRenamed { name, to } => ("role_renamed", name, to),
@@ -234,21 +289,27 @@ impl Sets {
             ClusterFact::Tablespace { .. } => return Ok(()),
         };
         // What is in a tablespace moves, whoever made the two.
-        let is_followed = self.is_followed || matches!(fact, ClusterFact::TablespaceRenamed { .. });
-        // Roles of a role that is no superuser are made once; some are not wanted at all.
-        let is_of_roles = !matches!(fact, ClusterFact::TablespaceRenamed { .. });
+        let is_of_roles = kind != "tablespace_renamed";
+        let is_followed = self.is_followed || !is_of_roles;
         let is_passed_over =
-            self.rights.is_limited() || is_of_roles && !self.rights.is_made(subject);
+            is_of_roles && !(self.rights.follows_roles() && self.rights.is_made(subject));
         if !is_followed || subject.is_empty() || is_passed_over {
             return Ok(());
         }
-        let call = "SELECT pg_temp.incr_follow($1, $2, $3)";
+        let call = "SELECT pg_temp.incr_follow($1, $2, $3), pg_catalog.current_setting('incr_restore.made')";
         let values: [(&(dyn ToSql + Sync), Type); 3] = [
             (&kind, Type::TEXT),
             (&Raw(subject), Type::TEXT),
             (&Raw(object), Type::TEXT),
         ];
-        session.client.query_typed(call, &values).await?;
+        let before = self.made.len();
+        self.call(session, call, &values).await?;
+        if self.rights.is_limited() && kind == "role" && self.made.len() > before {
+            self.rights.join(session, subject).await?;
+        } else if kind == "role_renamed" {
+            self.is_called(session, subject).await?;
+            self.is_called(session, object).await?;
+        }
         Ok(())
     }
 }
