@@ -1,7 +1,7 @@
 //! Runs `pg_incrbackup restore`, and reads its answers: a line of JSON each, errors on stderr.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use archive::drills;
 use archive::{ChainDir, DatabaseDir};
@@ -98,8 +98,9 @@ impl Wish<'_> {
             // Its other settings are its own.
             ("PGOPTIONS", client::SILENT.into()),
         ];
+        let program = path();
         let mut line = Vec::new();
-        let ran = client::run(&path(), &arguments, &environment, None, |output| {
+        let ran = client::run(&program, &arguments, &environment, None, |output| {
             for byte in output {
                 if *byte != b'\n' {
                     line.push(*byte);
@@ -112,13 +113,14 @@ impl Wish<'_> {
             }
             Ok(())
         });
-        outcome(&ran.map_err(|failure| {
+        let ran = ran.map_err(|failure| {
             if failure.code == PgSqlErrorCode::ERRCODE_UNDEFINED_FILE {
                 return failure
                     .hint("`make install` of pg_incrbackup puts it beside the server's programs.");
             }
             failure
-        })?)
+        })?;
+        outcome(&program, &ran)
     }
 }
 
@@ -136,7 +138,7 @@ fn answer(line: &[u8]) -> Answer {
     serde_json::from_slice(line).unwrap_or_default()
 }
 
-fn outcome(ran: &client::Ran) -> Result<Restored, Failure> {
+fn outcome(program: &Path, ran: &client::Ran) -> Result<Restored, Failure> {
     let mut restored = Restored::default();
     for line in ran.output.split(|byte| *byte == b'\n') {
         let said = answer(line);
@@ -175,7 +177,7 @@ fn outcome(ran: &client::Ran) -> Result<Restored, Failure> {
     let (Some(error), Some(_)) = (error, ran.code) else {
         // Killed, or it did not even begin to read the archive.
         let code = PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION;
-        let message = format!("\"{}\" did not end as it should", path().display());
+        let message = format!("\"{}\" did not end as it should", program.display());
         return Err(Failure::new(code, message).detail(ran.tail(6)));
     };
     let message = error.error.unwrap_or_default();
@@ -222,7 +224,11 @@ mod tests {
         let output = "{\"plan\":{\"base\":\"0A-B\",\"segments\":3}}\n{\"made\":[\"r5\"]}\n\
             {\"done\":true,\"failed\":[{\"object\":\"INDEX i\",\"place\":\"dump.sql:7\",\"error\":\"odd\\n    CONTEXT\",\"sql\":\"\"}],\
              \"not_permitted\":[\"VIEW v: no\"],\"unfilled\":[\"REFRESH m: away\\n    X\"],\"compared\":{\"tables\":0}}\n";
-        let restored = outcome(&ran(Some(1), output, "{\"warning\":\"x\"}\n")).expect("it is");
+        let restored = outcome(
+            Path::new(NAME),
+            &ran(Some(1), output, "{\"warning\":\"x\"}\n"),
+        )
+        .expect("it is");
         assert!(restored.is_done);
         assert_eq!(restored.base.as_deref(), Some("0A-B"));
         assert_eq!(
@@ -236,22 +242,22 @@ mod tests {
     #[test]
     fn what_is_lost_and_an_exit_status_without_a_reason_are_problems() {
         let output = "{\"plan\":{\"base\":\"0A-B\",\"lost\":[\"since then: rows of table t: x\"]}}\n{\"done\":true}\n";
-        let restored = outcome(&ran(Some(1), output, "")).expect("it is");
+        let restored = outcome(Path::new(NAME), &ran(Some(1), output, "")).expect("it is");
         assert_eq!(
             restored.problems,
             ["restore: lost since then: rows of table t: x"]
         );
-        let restored = outcome(&ran(
-            Some(1),
-            "{\"done\":true}\n",
-            "{\"warning\":\"odd\"}\n",
-        ));
+        let restored = outcome(
+            Path::new(NAME),
+            &ran(Some(1), "{\"done\":true}\n", "{\"warning\":\"odd\"}\n"),
+        );
         let problems = restored.expect("it is").problems;
         assert_eq!(
             problems,
             ["restore: it is incomplete: {\"warning\":\"odd\"}"]
         );
-        let restored = outcome(&ran(Some(0), "{\"done\":true}\n", "")).expect("it is");
+        let restored =
+            outcome(Path::new(NAME), &ran(Some(0), "{\"done\":true}\n", "")).expect("it is");
         assert!(restored.problems.is_empty());
     }
 
@@ -260,12 +266,13 @@ mod tests {
         let line = |outcome: &str, of_server: bool| {
             format!("{{\"error\":\"closed\",\"hint\":\"\",\"outcome\":\"{outcome}\",\"of_server\":{of_server}}}\n")
         };
-        assert!(outcome(&ran(Some(1), "", &line("Failed", true))).is_err());
-        assert!(outcome(&ran(Some(2), "", &line("WrongUse", false))).is_err());
-        assert!(outcome(&ran(None, "", &line("Failed", false))).is_err());
-        assert!(outcome(&ran(Some(101), "", "thread panicked\n")).is_err());
+        assert!(outcome(Path::new(NAME), &ran(Some(1), "", &line("Failed", true))).is_err());
+        assert!(outcome(Path::new(NAME), &ran(Some(2), "", &line("WrongUse", false))).is_err());
+        assert!(outcome(Path::new(NAME), &ran(None, "", &line("Failed", false))).is_err());
+        assert!(outcome(Path::new(NAME), &ran(Some(101), "", "thread panicked\n")).is_err());
         for name in ["Failed", "Damaged", "NoSuchMoment"] {
-            let restored = outcome(&ran(Some(1), "", &line(name, false))).expect("a finding");
+            let restored =
+                outcome(Path::new(NAME), &ran(Some(1), "", &line(name, false))).expect("a finding");
             assert_eq!(restored.problems, ["restore: closed"], "{name}");
         }
     }

@@ -57,7 +57,10 @@ pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Re
         let drop = format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE);");
         client::sql(&target.maintenance, target.version, &drop)?;
     }
-    let made = |kind| [drills::made(place, kind), oids(&told, kind)].concat();
+    let made = |kind| {
+        let told = drills::oids_of(kind, told.iter().map(String::as_str));
+        [drills::made(place, kind), told].concat()
+    };
     let (roles, spaces) = (made('r'), made('t'));
     // A role that can log in has come into use.
     let script = format!(
@@ -118,12 +121,6 @@ fn made_by_the_restore_in(target: &Target, name: &str) -> Result<Vec<String>, Fa
     }
     let made: Made = serde_json::from_slice(&ran.output).unwrap_or_default();
     Ok(made.ids)
-}
-
-/// Those of a kind: `r` for roles, `t` for tablespaces.
-fn oids(ids: &[String], kind: char) -> Vec<u32> {
-    let of_kind = ids.iter().filter_map(|id| id.strip_prefix(kind));
-    of_kind.filter_map(|oid| oid.parse().ok()).collect()
 }
 
 /// 42P04 if a database has that name and is not known to be from a drill of ours. A copy of this server has

@@ -229,29 +229,40 @@ fn a_scratch_database_that_no_drill_of_ours_has_left_behind_is_not_dropped() {
     assert_eq!(c.sql(&call), "passed|{}");
 }
 
+/// The scratch database until its restore is complete.
+fn restoring(c: &Cluster) -> String {
+    c.sql(
+        "SELECT format('pg_incrbackup_drill_%s_%s.restoring', system_identifier, oid)
+         FROM pg_control_system(), pg_database WHERE datname = 'app'",
+    )
+}
+
+/// A drill on the source's own server has begun, and nobody has tidied up.
+fn note_begun(c: &Cluster) {
+    let note = format!(
+        r#"{{"started_at": "2026-11-20T04:00:00.000000Z", "database_oid": {}, "conninfo": "{}"}}"#,
+        c.sql("SELECT oid FROM pg_database WHERE datname = 'app'"),
+        own_server(c)
+    );
+    let place = c.database_directory();
+    fs::write(place.join("drill.json"), note).expect("it can be written");
+}
+
 /// Its note is as versions before 0.4 wrote it, whose restore.sh noted what it had made.
 #[test]
 fn what_a_drill_of_a_former_version_has_left_is_dropped() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int)");
     let before = before(&c);
-    let name = c.sql(
-        "SELECT format('pg_incrbackup_drill_%s_%s.restoring', system_identifier, oid)
-         FROM pg_control_system(), pg_database WHERE datname = 'app'",
-    );
+    let name = restoring(&c);
     c.sql(&format!("CREATE DATABASE \"{name}\""));
     c.sql("CREATE ROLE made; CREATE ROLE in_use LOGIN");
     let ids = c.sql(
         "SELECT string_agg('r' || oid, ' ') FROM pg_roles WHERE rolname IN ('made', 'in_use')",
     );
-    let note = format!(
-        r#"{{"started_at": "2026-11-20T04:00:00.000000Z", "database_oid": {}, "conninfo": "{}"}}"#,
-        c.sql("SELECT oid FROM pg_database WHERE datname = 'app'"),
-        own_server(&c)
-    );
     let place = c.database_directory();
     fs::write(place.join("drill.made"), ids + "\n").expect("it can be written");
-    fs::write(place.join("drill.json"), note).expect("it can be written");
+    note_begun(&c);
     assert_eq!(drill(&c), "passed|{}");
     c.sql("DROP ROLE in_use");
     assert_eq!(c.sql(&format!("{DATABASES}; {ROLES}")), before);
@@ -265,17 +276,9 @@ fn what_a_killed_restore_is_still_creating_is_waited_for_and_dropped() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int)");
     let before = before(&c);
-    let name = c.sql(
-        "SELECT format('pg_incrbackup_drill_%s_%s.restoring', system_identifier, oid)
-         FROM pg_control_system(), pg_database WHERE datname = 'app'",
-    );
-    let note = format!(
-        r#"{{"started_at": "2026-11-20T04:00:00.000000Z", "database_oid": {}, "conninfo": "{}"}}"#,
-        c.sql("SELECT oid FROM pg_database WHERE datname = 'app'"),
-        own_server(&c)
-    );
+    let name = restoring(&c);
     let place = c.database_directory();
-    fs::write(place.join("drill.json"), note).expect("it can be written");
+    note_begun(&c);
     let mut killed = c.session_in("postgres");
     let locked = format!("SELECT pg_advisory_lock(hashtextextended('{name}', 7810187))");
     killed.run(&locked);

@@ -34,7 +34,7 @@ const FLOORS: [&str; 24] = [
 ];
 
 /// The rooms of `crates/archive/src`, the lowest first.
-const FLOORS_OF_ARCHIVE: [&str; 36] = [
+const FLOORS_OF_ARCHIVE: [&str; 37] = [
     "escape",
     "literal",
     "failpoint",
@@ -43,6 +43,7 @@ const FLOORS_OF_ARCHIVE: [&str; 36] = [
     "pause",
     "restore",
     "snapshot",
+    "sqlstate",
     "error",
     "time",
     "dump",

@@ -25,7 +25,7 @@ impl Cluster {
 
     /// Waits until everything committed so far is in the archive; returns the LSN.
     pub fn flush(&self) -> String {
-        self.sql("SELECT incr_flush()")
+        self.sql("SELECT incr_flush('3min')")
     }
 
     /// Restores this cluster's archive into a new database of the same cluster, with the program.

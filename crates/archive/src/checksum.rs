@@ -1,6 +1,6 @@
 //! SHA-256 of files, as hex text.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -16,7 +16,7 @@ pub struct Checksum {
     pub sha256: String,
 }
 
-/// [`io::copy`] would read 8 kB at a time.
+/// [`io::copy`] reads 8 kB at a time, unless its input has a larger buffer.
 const READ_SIZE: usize = 256 * 1024;
 
 /// sha256 of some bytes, as hex.
@@ -32,15 +32,9 @@ pub fn hex(digest: &[u8]) -> String {
 /// Reads to the end.
 pub fn of_reader(input: impl Read) -> io::Result<Checksum> {
     let mut hashing = Hashing::new(input);
-    let mut buffer = vec![0; READ_SIZE];
-    loop {
-        match hashing.read(&mut buffer) {
-            Ok(0) => return Ok(hashing.finish()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let mut input = BufReader::with_capacity(READ_SIZE, &mut hashing);
+    io::copy(&mut input, &mut io::sink())?;
+    Ok(hashing.finish())
 }
 
 /// Of a stored file, unchanged.

@@ -170,9 +170,12 @@ fn made_file(database: &DatabaseDir) -> PathBuf {
 /// The OIDs of roles (`r`) or tablespaces (`t`) that the drill's restore created.
 pub fn made(database: &DatabaseDir, kind: char) -> Vec<u32> {
     let text = fs::read_to_string(made_file(database)).unwrap_or_default();
-    let words = text.split_whitespace();
-    words
-        .filter_map(|word| word.strip_prefix(kind)?.parse().ok())
+    oids_of(kind, text.split_whitespace())
+}
+
+/// The OIDs of one kind among what a restore says that it has made.
+pub fn oids_of<'a>(kind: char, ids: impl Iterator<Item = &'a str>) -> Vec<u32> {
+    ids.filter_map(|id| id.strip_prefix(kind)?.parse().ok())
         .collect()
 }
 

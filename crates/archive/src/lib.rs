@@ -5,7 +5,7 @@
 //!
 //! | room | what it holds |
 //! | --- | --- |
-//! | [`lsn`], [`time`], [`snapshot`], [`escape`], [`literal`], [`checksum`] | values and their text forms, each built and parsed in one place |
+//! | [`lsn`], [`time`], [`snapshot`], [`escape`], [`literal`], [`checksum`], [`sqlstate`] | values and their text forms, each built and parsed in one place |
 //! | [`durable`] | files that survive a crash; the durable order |
 //! | [`failpoint`] | faults between its steps, for tests |
 //! | [`layout`] | [`ArchiveRoot`], [`DatabaseDir`], [`ChainDir`], the names of files |

@@ -22,7 +22,7 @@ mod tls;
 use std::sync::{Arc, Mutex};
 
 pub use parameters::Parameters;
-pub use statement::{execute, Raw, RELEASE, ROLLBACK, SAVEPOINT};
+pub use statement::{execute, guarded, Raw, RELEASE, ROLLBACK, SAVEPOINT};
 use tokio_postgres::Client;
 
 use crate::error::{Error, Result};

@@ -4,6 +4,7 @@
 //! archive are bytes in the encoding of its database, and are sent as they are.
 
 use std::error::Error as StdError;
+use std::future::Future;
 
 use bytes::{BufMut, BytesMut};
 use tokio_postgres::types::{to_sql_checked, Format, IsNull, ToSql, Type};
@@ -43,6 +44,15 @@ pub const SAVEPOINT: &str = "SAVEPOINT pg_incrbackup";
 pub const RELEASE: &str = "RELEASE SAVEPOINT pg_incrbackup";
 pub const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT pg_incrbackup; RELEASE SAVEPOINT pg_incrbackup";
 
+/// Does something in a transaction of `client`, which goes on as it was before if that fails.
+pub async fn guarded<T>(client: &Client, work: impl Future<Output = Result<T>>) -> Result<T> {
+    client.batch_execute(SAVEPOINT).await?;
+    let done = work.await;
+    let end = if done.is_ok() { RELEASE } else { ROLLBACK };
+    client.batch_execute(end).await?;
+    done
+}
+
 impl Session {
     /// Sets client_encoding to that of the texts that follow, and makes what [`Session::statement`] needs.
     pub async fn set_encoding(&mut self, encoding: &str) -> Result<()> {
@@ -64,12 +74,7 @@ impl Session {
 
     /// The same in a transaction, which goes on if the statement fails.
     pub async fn attempt(&self, text: &[u8]) -> Result<u64> {
-        let client = &self.client;
-        client.batch_execute(SAVEPOINT).await?;
-        let done = self.statement(text).await;
-        let end = if done.is_ok() { RELEASE } else { ROLLBACK };
-        client.batch_execute(end).await?;
-        done
+        guarded(&self.client, self.statement(text)).await
     }
 
     /// The OID of the relation of this name, as it is written in SQL; `None` if there is none.

@@ -3,7 +3,7 @@
 use archive::dump::Listed;
 
 use super::entry::{described, Entries};
-use crate::connection::{RELEASE, ROLLBACK, SAVEPOINT};
+use crate::connection::guarded;
 use crate::error::Result;
 use crate::quote::ident;
 use crate::restore::rights::filter::{as_role, Step};
@@ -41,11 +41,7 @@ impl Entries<'_> {
     /// As a superuser, so that the transaction goes on if it fails.
     async fn apart(&mut self, entry: &Listed, step: &Step) -> Result<()> {
         let client = std::sync::Arc::clone(&self.session().client);
-        client.batch_execute(SAVEPOINT).await?;
-        let done = self.permitted(entry, step).await;
-        let end = if done.is_ok() { RELEASE } else { ROLLBACK };
-        client.batch_execute(end).await?;
-        done
+        guarded(&client, self.permitted(entry, step)).await
     }
 
     async fn permitted(&mut self, entry: &Listed, step: &Step) -> Result<()> {
@@ -140,10 +136,8 @@ impl Entries<'_> {
         };
         if is_owner && self.rights.is_limited() {
             let rights = std::rc::Rc::clone(&self.rights);
-            match rights.lend(self.session(), text).await {
-                Err(error) if error.is_of_server() => return Err(error),
-                Err(_) => {}
-                given => return given,
+            if rights.lend(self.session(), text).await? {
+                return Ok(());
             }
         }
         if let Some(without) = wording::without_leakproof(text) {
@@ -172,16 +166,15 @@ impl Entries<'_> {
     /// Executes an entry so that the transaction goes on whatever becomes of it.
     async fn guarded(&mut self, entry: &Listed, text: &[u8]) -> Result<()> {
         let client = std::sync::Arc::clone(&self.session().client);
-        client.batch_execute(SAVEPOINT).await?;
-        let done = match entry.kind.as_slice() {
-            b"FK CONSTRAINT" if !self.is_rehearsal && self.rights.is_limited() => {
-                self.foreign_key(entry, text).await
+        let work = async {
+            match entry.kind.as_slice() {
+                b"FK CONSTRAINT" if !self.is_rehearsal && self.rights.is_limited() => {
+                    self.foreign_key(entry, text).await
+                }
+                _ => self.execute_entry(entry, text).await,
             }
-            _ => self.execute_entry(entry, text).await,
         };
-        let end = if done.is_ok() { RELEASE } else { ROLLBACK };
-        client.batch_execute(end).await?;
-        done
+        guarded(&client, work).await
     }
 
     /// One that rows contradict is made for new rows only: who may not change catalogs cannot make it as at the source.

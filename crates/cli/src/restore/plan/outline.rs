@@ -152,11 +152,7 @@ fn check(storage: &dyn Storage, plan: &Plan, planned: &mut Planned) -> Result<()
     let (moment, found, mut needs) = (&Moment::Newest, Found::default(), Needs::default());
     let facts = segment::read(storage, &plan.chain, segment, moment, found, &mut needs)?;
     let place = storage.place(&file);
-    let listed = segment.entry.as_ref();
-    if listed.is_some_and(|entry| entry.sha256 != facts.sha256) {
-        let why = "its checksum does not match the manifest";
-        return Err(Error::damaged(format!("{place} is damaged: {why}")));
-    }
+    facts.ensure_listed(&place, segment)?;
     facts.ensure_whole(storage, &file, segment.stored)?;
     if needs.is_of_rows_alone() {
         planned.complete = facts.complete;

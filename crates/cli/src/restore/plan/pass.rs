@@ -148,12 +148,7 @@ impl Choice<'_> {
         if header.start_lsn != segment.start_lsn() {
             return damaged(format!("{place} does not start where its name says"));
         }
-        let listed = segment.entry.as_ref();
-        if listed.is_some_and(|entry| entry.sha256 != facts.sha256) {
-            return damaged(format!(
-                "{place} is damaged: its checksum does not match the manifest"
-            ));
-        }
+        facts.ensure_listed(&place, segment)?;
         let Some((end, previous)) = before else {
             if header.next_xid > base.metadata.snapshot.xmin && header.previous.is_some() {
                 return damaged(format!(

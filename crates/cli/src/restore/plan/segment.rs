@@ -264,6 +264,16 @@ pub fn read(
 }
 
 impl Facts {
+    /// Its checksum is that in the manifest, if it is listed there.
+    pub fn ensure_listed(&self, place: &str, segment: &Segment) -> Result<()> {
+        let listed = segment.entry.as_ref();
+        if listed.is_none_or(|entry| entry.sha256 == self.sha256) {
+            return Ok(());
+        }
+        let why = "its checksum does not match the manifest";
+        Err(Error::damaged(format!("{place} is damaged: {why}")))
+    }
+
     /// An open segment may break off in the middle of a transaction; any other must be whole.
     pub fn ensure_whole(&self, storage: &dyn Storage, file: &str, stored: Stored) -> Result<()> {
         if stored == Stored::Partial && (self.torn.is_none() || self.is_cut) {

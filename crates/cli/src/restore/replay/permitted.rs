@@ -3,7 +3,7 @@
 use archive::segment::Effect;
 
 use super::effects::{name_of, run};
-use crate::connection::{Session, RELEASE, ROLLBACK, SAVEPOINT};
+use crate::connection::{guarded, Session, RELEASE, ROLLBACK, SAVEPOINT};
 use crate::error::Result;
 use crate::quote::shown;
 use crate::restore::rights::filter::Change;
@@ -107,10 +107,8 @@ pub(super) async fn attempt(
         return Ok(());
     }
     let client = &session.client;
-    client.batch_execute(SAVEPOINT).await?;
-    let error = match run(session, &change.block()).await {
+    let error = match guarded(client, run(session, &change.block())).await {
         Ok(()) => {
-            client.batch_execute(RELEASE).await?;
             let is_new = matches!(about.verb.as_str(), "create" | "replace" | "drop");
             if let Some(key) = about.key.filter(|_| is_new) {
                 rights.left_out().forget(key);
@@ -119,7 +117,6 @@ pub(super) async fn attempt(
         }
         Err(error) => error,
     };
-    client.batch_execute(ROLLBACK).await?;
     let subject = Subject::of_change(&about.class, &about.verb);
     if refusal::is_there(&error, subject) {
         return Ok(());
@@ -132,12 +129,9 @@ pub(super) async fn attempt(
         return Err(error);
     };
     let is_owner = change.before.is_empty() && wording::owner_of(&change.statement).is_some();
-    if is_owner && rights.is_limited() {
-        match rights.lend(session, &change.statement).await {
-            Err(error) if error.is_of_server() => return Err(error),
-            Err(_) => {}
-            given => return given,
-        }
+    let may_lend = is_owner && rights.is_limited();
+    if may_lend && rights.lend(session, &change.statement).await? {
+        return Ok(());
     }
     if let Some(without) = wording::without_leakproof(&change.statement) {
         client.batch_execute(SAVEPOINT).await?;

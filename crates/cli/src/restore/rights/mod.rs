@@ -37,7 +37,7 @@ use archive::metadata::Metadata;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::connection::{Raw, Session, RELEASE, ROLLBACK, SAVEPOINT};
+use crate::connection::{guarded, Raw, Session};
 use crate::error::{Error, Result};
 use crate::quote::{ident, shown};
 use crate::restore::target::encoding::encoded;
@@ -171,9 +171,9 @@ impl Rights {
         !self.is_limited() || self.role.may_create_roles
     }
 
-    /// Executes a change of owner that was refused: the owner may lack a privilege that can be lent. Its error leaves the
-    /// transaction as it was.
-    pub async fn lend(&self, session: &Session, statement: &[u8]) -> Result<()> {
+    /// Executes a change of owner that was refused: the owner may lack a privilege that can be lent. False, with the
+    /// transaction as it was, if that is refused too.
+    pub async fn lend(&self, session: &Session, statement: &[u8]) -> Result<bool> {
         const GIVE: &str = "SELECT pg_temp.incr_give($1, $2, $3)";
         let statement = statement.trim_ascii();
         let statement = statement.strip_suffix(b";").unwrap_or(statement);
@@ -184,12 +184,12 @@ impl Rights {
             let text: (&(dyn ToSql + Sync), Type) = (text, Type::TEXT);
             text
         });
-        let client = std::sync::Arc::clone(&session.client);
-        client.batch_execute(SAVEPOINT).await?;
-        let given = client.query_typed(GIVE, &texts).await;
-        let end = if given.is_ok() { RELEASE } else { ROLLBACK };
-        client.batch_execute(end).await?;
-        given.map(drop).map_err(Error::from)
+        let client = &session.client;
+        let given = async { Ok(client.query_typed(GIVE, &texts).await?) };
+        match guarded(client, given).await {
+            Err(error) if error.is_of_server() => Err(error),
+            given => Ok(given.is_ok()),
+        }
     }
 
     /// Whether something can be given to the role.

@@ -17,7 +17,7 @@ use super::globals_sql::GlobalsSql;
 use super::needs::{Known, Rename};
 use super::read::{file_of, DATABASE_SQL};
 use super::roles::Made;
-use crate::connection::{Raw, Session, RELEASE, ROLLBACK, SAVEPOINT};
+use crate::connection::{guarded, Raw, Session};
 use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::quote::{array, ident, shown};
@@ -243,11 +243,8 @@ impl Sets {
             self.announce(&rows);
             return Ok(());
         }
-        session.client.batch_execute(SAVEPOINT).await?;
-        let called = session.client.query_typed(call, values).await;
-        let end = if called.is_ok() { RELEASE } else { ROLLBACK };
-        session.client.batch_execute(end).await?;
-        match called.map_err(Error::from) {
+        let called = async { Ok(session.client.query_typed(call, values).await?) };
+        match guarded(&session.client, called).await {
             Ok(rows) => self.announce(&rows),
             Err(error) => match self.rights.reason(&error, Subject::Other) {
                 Some(reason) => self.rights.note(format!(
