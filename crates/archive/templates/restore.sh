@@ -1,37 +1,32 @@
 #!/bin/sh
 # restore.sh - turns this directory of SQL back into a PostgreSQL database.
 #
+# usage: sh restore.sh --target CONNINFO [options]
+#
+#   --target CONNINFO   the database to create, for example "host=/tmp dbname=shop_restored"; as a superuser
+#   --until-time T      up to the last transaction whose commit time is not after T, in UTC unless T names a zone
+#   --until-lsn L       up to commit LSN L, inclusive
+#   --until-xid X       up to and including transaction X
+#   --until-mark NAME   up to and including the newest transaction with this mark (incr_mark())
+#   --allow-earlier     if the archive ends before that time or LSN: up to its end
+#   --chain N           from chain-N (default: the newest with a base before the requested point)
+#   --base NAME         from this base (default: the newest before the requested point)
+#   --dry-run           choose and check only; the target is not touched
+#
+# Exit status: 0 when everything up to the requested point was applied, 1 when not, 2 for wrong use.
+#
+# Roles come first, as with pg_dump: execute globals.sql with psql. Those that are missing are created NOLOGIN.
 # Needs sh, psql, awk, sha256sum and the usual small tools; gzip or zstd for compressed files, and pg_restore for a
 # base in directory format. README.txt beside it tells what the files are, and how to restore without this script. It
 # is exact and simple, but slow, and refuses what is rare: the program pg_incrbackup does more, and faster.
-#
+
 # Two rules carry it. A base names the snapshot it was dumped under (xmin:xmax:xip); a transaction that this snapshot
 # sees is in the dump and is skipped, every other one is applied. And whatever passes on its way to psql keeps its
 # line number, so that an error names the line of the file.
 set -eu
-export LC_ALL=C                         # bytes are bytes, whatever encoding the database has
-export PGCLIENTENCODING=SQL_ASCII       # also to psql, until what it reads says which
-unset PGDATABASE
+export LC_ALL=C PGCLIENTENCODING=SQL_ASCII      # bytes are bytes, whatever encoding the database has
 umask 077
-usage() {
-    cat <<'USAGE'
-usage: sh restore.sh --target CONNINFO [options]
-
-  --target CONNINFO   the database to create, for example "host=/tmp dbname=shop_restored". One that is there must be
-                      empty. Connect as a superuser; passwords come from ~/.pgpass
-  --until-time T      up to the last transaction whose commit time is not after T, in UTC unless T names a zone
-  --until-lsn L       up to commit LSN L, inclusive
-  --until-xid X       up to and including transaction X
-  --until-mark NAME   up to and including the newest transaction with this mark (incr_mark())
-  --allow-earlier     if the archive ends before the requested time or LSN: up to its end
-  --chain N           from chain-N (default: the newest with a base before the requested point)
-  --base NAME         from this base (default: the newest before the requested point)
-  --globals           give the roles that it creates their passwords, attributes, settings and memberships
-  --dry-run           choose and check only; the target is not touched
-
-Exit status: 0 when everything up to the requested point was applied, 1 when not, 2 for wrong use.
-USAGE
-}
+usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
 say() { printf '%s\n' "$*"; }
 warn() { printf 'restore.sh: %s\n' "$*" >&2; }
 die() { warn "$*"; exit 1; }
@@ -39,16 +34,15 @@ wrong_use() { warn "$*"; usage >&2; exit 2; }
 printable() { tr '\001-\011\013-\037\177' '?'; }
 
 # ---- 1. Command line and server -------------------------------------------------------------------------------
-target='' until_time='' until_lsn='' until_xid='' until_mark='' chain='' base='' globals='' dry_run='' allow_earlier=''
+target='' until_time='' until_lsn='' until_xid='' until_mark='' chain='' base='' dry_run='' allow_earlier=''
 while [ $# -gt 0 ]; do
     case $1 in
     --help | -h) usage; exit 0 ;;
     --*=*) option=$1; shift; set -- "${option%%=*}" "${option#*=}" "$@" ;;
-    --globals | --dry-run | --allow-earlier) option=$1; shift; set -- "$option" yes "$@" ;;
+    --dry-run | --allow-earlier) option=$1; shift; set -- "$option" yes "$@" ;;
     esac
     case $1 in
-    --target | --until-time | --until-lsn | --until-xid | --until-mark | --chain | --base) ;;
-    --globals | --dry-run | --allow-earlier) ;;
+    --target | --until-time | --until-lsn | --until-xid | --until-mark | --chain | --base | --dry-run | --allow-earlier) ;;
     *) wrong_use "unknown argument: $1 (the program pg_incrbackup may have it)" ;;
     esac
     [ -n "${2:-}" ] || wrong_use "$1 needs a value"
@@ -98,16 +92,14 @@ export PGOPTIONS
 sql() { psql -X -q -A -t -w -v ON_ERROR_STOP=1 "$@"; }
 server() { sql -d "$target dbname=postgres" "$@"; }
 db() { sql -d "$target dbname=$restoring" -v dbname="$restoring" -o /dev/null "$@"; }
-is_there() { [ -n "$(server -c "SELECT 1 FROM pg_database WHERE datname = '$1'")" ]; }
 if [ -n "$target" ]; then
     newer="$PGOPTIONS -c transaction_timeout=0 -c event_triggers=off"            # 17 and later
     ! PGOPTIONS=$newer server -c 'SELECT 1' >/dev/null 2>&1 || PGOPTIONS=$newer
-    state=$(server -c "SELECT current_setting('search_path') || current_setting('is_superuser')") ||
-        die "could not connect to the database postgres of the server"
-    [ "$state" = pg_catalog,pg_tempon ] ||
-        die "connect as a superuser, and put options into PGOPTIONS, not into the connection string"
-    [ -n "$dry_run" ] || ! is_there "$restoring" || die "an earlier restore has left $restoring, or another one is" \
-        "running. If none is running: DROP DATABASE \"$restoring\";"
+    state=$(server -c "SELECT current_setting('search_path') || current_setting('is_superuser')") || state=''
+    [ "$state" = pg_catalog,pg_tempon ] || die "could not connect to the database postgres of the server as a superuser" \
+        "(with options in PGOPTIONS, not in the connection string)"
+    [ -n "$dry_run" ] || [ -z "$(server -c "SELECT 1 FROM pg_database WHERE datname IN ('$database', '$restoring')")" ] ||
+        die "$database exists already, or is being restored, or was left by an earlier restore: DROP DATABASE \"$restoring\";"
 fi
 if [ -n "$until_time" ]; then
     until_time=$(say "SET TimeZone = 'UTC'; SELECT to_char(CAST(:'time' AS timestamptz),
@@ -184,28 +176,25 @@ check_sealed() { # DIRECTORY: every file as SHA256SUMS has it, none besides, and
 upto=Lz base_dir=''
 [ -z "$until_lsn" ] || upto=$(awk "$awk_walk"'BEGIN { print lsn16(ARGV[1]); exit }' "$until_lsn")
 [ -n "$upto" ] || wrong_use "--until-lsn takes an LSN, like 16/B374D848"
-find_base() {   # the newest one that is not after the requested point, and that the manifest lists (or --base)
-    for dir in "$chain_dir"/base/*Z; do
-        at=${dir##*/}
-        [ "${base:-$at}" = "$at" ] && [ -f "$dir/metadata.json" ] && ! is_after "L${at%%-*}" "$upto" || continue
-        [ -z "$until_time" ] || ! is_after "$(value taken_at "$dir/metadata.json")" "$until_time" || continue
-        # Where the transaction of an xid or a mark is will only be known later: the oldest base that segments follow.
-        [ -z "$until_xid$until_mark" ] || [ -z "$base_dir" ] || continue
-        [ -z "$until_xid$until_mark" ] || ! is_after "${oldest%%-*}" "${at%%-*}" || continue
-        case $base,$(listed "base/$at") in
-        *,expired) ;;
-        ,) warn "manifest.jsonl of chain-$chain does not list base $at: it is skipped; --base takes it" ;;
-        *) base_dir=$dir ;;
-        esac
-    done
-}
 chains=${chain:-$(ls "$here" | sed -n 's/^chain-\([0-9][0-9]*\)$/\1/p' | sort -rn)}
 for chain in $chains; do
     chain_dir=$here/chain-$chain increments=$here/chain-$chain/incremental
     cat "$chain_dir"/manifest*.jsonl >"$work/manifest" 2>/dev/null || :         # a copy has it in parts
     ls "$increments" 2>/dev/null | sed -n 's/^\([0-9A-F]*-[0-9TZ]*\.sql\)\(\.[a-z]*\)\{0,1\}$/\1/p' | uniq >"$work/all"
     while read -r oldest && [ "$(listed "incremental/$oldest")" = expired ]; do :; done <"$work/all"
-    find_base
+    # The newest base that is not after the requested point, and that the manifest lists (or --base).
+    for dir in "$chain_dir"/base/*Z; do
+        at=${dir##*/}
+        [ "${base:-$at}" = "$at" ] && [ -f "$dir/metadata.json" ] && ! is_after "L${at%%-*}" "$upto" || continue
+        [ -z "$until_time" ] || ! is_after "$(value taken_at "$dir/metadata.json")" "$until_time" || continue
+        # Where the transaction of an xid or a mark is will only be known later: the oldest base that segments follow.
+        [ -z "$until_xid$until_mark" ] || { [ -z "$base_dir" ] && ! is_after "${oldest%%-*}" "${at%%-*}"; } || continue
+        case $base,$(listed "base/$at") in
+        *,expired) ;;
+        ,) warn "manifest.jsonl of chain-$chain does not list base $at: it is skipped; --base takes it" ;;
+        *) base_dir=$dir ;;
+        esac
+    done
     [ -z "$base_dir" ] || break
     warn "chain-$chain has no finished base ${base:+$base }at or before the requested point"
 done
@@ -230,10 +219,8 @@ for name in $(sort -r "$work/all"); do
     is_open "$name" || [ "${next_xid:-0}" -gt "$xmin" ] || break
 done
 awk_check='
-    NR == 1 && !/^-- pg_incrbackup segment format=[12]$/ {
-        if (/^-- pg_incrbackup segment format=/) print "facts newer"
-        exit
-    }
+    NR == 1 && /^-- pg_incrbackup segment format=/ && !/=[12]$/ { print "facts newer" }
+    NR == 1 && !/^-- pg_incrbackup segment format=[12]$/ { exit }
     { walk() }
     kind == "header" { start = end = lsn16(value("start_lsn")); next_xid = value("next_xid") }
     kind == "header" { previous = value("previous") " " value("previous_sha256") }
@@ -241,31 +228,29 @@ awk_check='
     kind == "transaction" { xid = value("xid"); has_mark = 0 }
     kind == "mark" && value("name") == until_mark { has_mark = 1 }
     kind == "flag" && value("lost") != "" { print kind, lsn, xid, end, value("reason") }
-    kind == "role_renamed" || kind == "left_out" { print kind, lsn, xid, value("name") value("object") }
+    kind ~ /^(role|role_renamed|left_out)$/ { print kind, lsn, xid, value("name") value("object") }
+    kind == "ddl" && value("role") != "" { print "role", lsn, xid, value("role") }
     kind == "position" { complete = NR; end = lsn16(value("lsn")); last = value("at") }
     kind == "footer" { closed = value("transactions") == transactions + 0 && lsn16(value("end_lsn")) == end }
     part == "setting" && /^\\unrestrict / { complete = NR }
-    part == "COMMIT;" { complete = NR }
     part == "COMMIT;" && block == "transaction" {
         transactions++
         end = lsn
         if (time > last && time != "none") last = time
         if (has_mark || xid "" == until_xid "" || time <= until_time) print "reached", lsn
     }
-    part == "COMMIT;" { block = "" }
+    part == "COMMIT;" { complete = NR; block = "" }
     END {
         if (start != "") print "facts", start, end, next_xid, complete + 0, closed + 0, transactions + 0, \
             last == "" ? "none" : last, previous
     }
 '
-# The mark as it is in the comments.
 mark=$(printf %s "$until_mark" | od -An -v -tu1 | awk '{ for (i = 1; i <= NF; i++) {
     c = sprintf("%c", $i + 0)
-    printf "%s", c ~ /[A-Za-z0-9._:\/+-]/ ? c : sprintf("%%%02X", $i)
+    printf "%s", c ~ /[A-Za-z0-9._:\/+-]/ ? c : sprintf("%%%02X", $i)      # as in the comments
 } }')
 before='' end=$base_lsn total=0 last_time=$taken_at
-: >"$work/use"
-: >"$work/notes"
+: >"$work/use" >"$work/notes"
 while read -r name; do
     [ -n "$before" ] || [ "$name" = "$first" ] || continue
     text "$increments/$name" | cut -b 1-1000000 | awk -v until_xid="$until_xid" -v until_time="$until_time" \
@@ -290,7 +275,7 @@ while read -r name; do
     [ "$last" = none ] || ! is_after "$last" "$last_time" || last_time=$last
     # A segment that starts at the requested point or later is only needed to check the chain of checksums.
     is_after "$upto" "$start" || break
-    say "$name $complete $start $end" >>"$work/use"
+    say "$name $complete" >>"$work/use"
     cat "$work/facts" >>"$work/notes"
 done <"$work/all"
 if [ -z "$first" ]; then
@@ -301,9 +286,9 @@ if [ -z "$first" ]; then
     upto=$base_lsn
 elif [ -n "$until_time$until_xid$until_mark" ]; then
     upto=$(sed -n 's/^reached //p' "$work/notes" | tail -n 1)
-    wanted=${until_xid:+transaction $until_xid}${until_mark:+mark \"$until_mark\"}
-    [ -n "$upto$until_time" ] || die "$wanted is not in the segments of chain-$chain"
-    upto=${upto:-L0}
+    : "${upto:=${until_time:+L0}}"
+    [ -n "$upto" ] ||
+        die "${until_xid:+transaction $until_xid}${until_mark:+mark $until_mark} is not in the segments of chain-$chain"
 fi
 # An older state than requested is never restored silently.
 why=$(value reason "$chain_dir/chain.json")
@@ -318,7 +303,7 @@ fi
 applied() {     # KIND -> what the segments say of it in the transactions to be applied
     awk -v kind="$1" -v upto="$upto" -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" "$awk_walk"'
         $1 == kind && $2 "" <= upto "" && !sees($3) { sub(/^[^ ]* [^ ]* [^ ]* /, ""); print }
-    ' "$work/notes" | sed 's/%20/ /g' | printable
+    ' "$work/notes" | printable
 }
 lost=$(applied flag | head -n 1)
 [ -z "$lost" ] || die "changes before the requested point were lost: ${lost#* }. The last point before that is" \
@@ -341,37 +326,27 @@ done
 renamed="$(applied role_renamed) $(sort -u "$work/roles" | cut -d ' ' -f 1 | uniq -d)"
 [ "$renamed" = ' ' ] || die "a role was renamed ($renamed): restore with the program, or from a base taken after that"
 say "segments: $(grep -c . "$work/use") from ${first:-none}, $total transactions; globals: ${set#"$here/"}"
-if [ -n "$dry_run" ]; then
-    [ -z "$why" ] || warn "$why"
-    say "dry run: nothing was changed"
-    exit 0
-fi
+[ -z "$why" ] || warn "$why"
+[ -z "$dry_run" ] || { say "dry run: nothing was changed"; exit 0; }
 
 # ---- 5. The target --------------------------------------------------------------------------------------------
-if is_there "$database"; then
-    found=$(sql -d "$target" -c "SELECT count(*) FROM (SELECT oid FROM pg_class UNION ALL SELECT oid FROM pg_type
-        UNION ALL SELECT oid FROM pg_proc UNION ALL SELECT oid FROM pg_extension UNION ALL SELECT oid FROM
-        pg_largeobject_metadata UNION ALL SELECT oid FROM pg_namespace WHERE nspname !~ '^pg_') AS o
-        WHERE oid >= 16384")
-    [ "$found" = 0 ] || die "the target database is not empty: it has $found objects"
-    server -c "ALTER DATABASE \"$database\" RENAME TO \"$restoring\""
-else
-    { say "SELECT format('CREATE DATABASE \"$restoring\" TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L
-            LOCALE_PROVIDER ', m ->> 'encoding', m ->> 'lc_collate', m ->> 'lc_ctype') || CASE m ->> 'locale_provider'
-        WHEN 'icu' THEN format('icu ICU_LOCALE %L', m ->> 'locale') || coalesce(' ICU_RULES ' ||
-            quote_literal(m ->> 'icu_rules'), '')
-        WHEN 'builtin' THEN format('builtin BUILTIN_LOCALE %L', m ->> 'locale') ELSE 'libc' END FROM (SELECT"
-      literal "$metadata"
-      say "::json) AS metadata (m) \\gexec"
-    } | server || die "could not create the database; an empty one that you create with other locales will do"
-fi
+{ say "SELECT format('CREATE DATABASE \"$restoring\" TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L
+        LOCALE_PROVIDER ', m ->> 'encoding', m ->> 'lc_collate', m ->> 'lc_ctype') || CASE m ->> 'locale_provider'
+    WHEN 'icu' THEN format('icu ICU_LOCALE %L', m ->> 'locale') || coalesce(' ICU_RULES ' ||
+        quote_literal(m ->> 'icu_rules'), '')
+    WHEN 'builtin' THEN format('builtin BUILTIN_LOCALE %L', m ->> 'locale') ELSE 'libc' END FROM (SELECT"
+  literal "$metadata"
+  say "::json) AS metadata (m) \\gexec"
+} | server || {
+    warn "the server does not know the source's locale: the database has another one, and sorts otherwise"
+    server -c "CREATE DATABASE \"$restoring\" TEMPLATE template0 ENCODING '$encoding'"
+}
 is_half_made=yes
 # Triggers, rules and event triggers that fire ALWAYS or in REPLICA mode still fire under session_replication_role =
 # replica; but their effects at the source are in the segments. quiet() sets them to fire in origin mode; loud() sets
-# them back, before DDL that may depend on it, and at the end. A role is only changed if this restore created it.
+# them back, before DDL that may depend on it, and at the end.
 sed "s/ours/$ours/g" <<'SQL' | db -f -
 CREATE SCHEMA ours;
-CREATE UNLOGGED TABLE ours.made (role oid);
 CREATE UNLOGGED TABLE ours.quieted (kind text, id oid, state "char");
 CREATE VIEW ours.firing (kind, id, state, command, name, place) AS
     SELECT 'event', oid, evtenabled, 'ALTER EVENT TRIGGER %1$I ENABLE %3$s', evtname, '' FROM pg_event_trigger
@@ -390,80 +365,31 @@ END $$;
 CREATE FUNCTION ours.loud(kinds text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE r record;
 BEGIN
-    FOR r IN SELECT f.*, q.state AS was FROM ours.quieted AS q JOIN ours.firing AS f USING (kind, id)
-        WHERE kind = kinds LOOP
-        DELETE FROM ours.quieted WHERE kind = r.kind AND id = r.id;
-        CONTINUE WHEN r.state <> 'O';
+    FOR r IN WITH q AS (DELETE FROM ours.quieted WHERE kind = kinds RETURNING *)
+        SELECT f.*, q.state AS was FROM q JOIN ours.firing AS f USING (kind, id) WHERE f.state = 'O' LOOP
         EXECUTE format(r.command, r.name, r.place, CASE r.was WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END);
     END LOOP;
 END $$;
-CREATE FUNCTION ours.is_made(name text) RETURNS boolean LANGUAGE sql SET search_path = pg_catalog AS
-    'SELECT EXISTS (SELECT FROM pg_roles JOIN ours.made ON role = oid WHERE rolname = name)';
-CREATE FUNCTION ours.follow(what text, subject text, object text) RETURNS void LANGUAGE plpgsql
-SET search_path = pg_catalog AS $$
-BEGIN
-    IF what = 'role' AND subject !~ '^(pg_.*|public|none)?$' AND subject NOT IN (SELECT rolname FROM pg_roles) THEN
-        EXECUTE format('CREATE ROLE %I NOLOGIN', subject);
-        INSERT INTO ours.made SELECT oid FROM pg_roles WHERE rolname = subject;
-        RAISE WARNING 'created role % NOLOGIN', quote_ident(subject);
-    END IF;
-    CASE WHEN NOT ours.is_made(subject) THEN NULL;
-        WHEN what = 'role' AND object = 'on' THEN EXECUTE format('ALTER ROLE %I SUPERUSER', subject);
-        WHEN what = 'member' AND NOT pg_has_role(subject, object, 'MEMBER')
-            AND (ours.is_made(object) OR object ~ '^pg_') THEN EXECUTE format('GRANT %I TO %I', object, subject);
-        WHEN what = 'role_dropped' THEN EXECUTE format('DROP ROLE %I', subject);
-        ELSE NULL;
-    END CASE;
-    EXCEPTION WHEN dependent_objects_still_exist THEN NULL;
-END $$;
--- Some objects can only be given to superusers: an owner that no longer is one is made one for the statement.
-CREATE FUNCTION ours.own(entry text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE owner text := substring(entry, ' OWNER TO ("(?:[^"]|"")*"|[^";\s]+);?\s*$');
-BEGIN
-    EXECUTE entry;
-    EXCEPTION WHEN insufficient_privilege THEN
-        EXECUTE format('ALTER ROLE %s SUPERUSER', owner);
-        EXECUTE entry;
-        EXECUTE format('ALTER ROLE %s NOSUPERUSER', owner);
-END $$;
+CREATE UNLOGGED TABLE ours.roles (name text);
 CREATE FUNCTION ours.refresh(entry text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
     EXECUTE entry;
     EXCEPTION WHEN OTHERS THEN RAISE WARNING 'a materialized view stays without rows: %', SQLERRM;
 END $$;
--- The statements of globals.sql about roles that this restore created.
-CREATE FUNCTION ours.globals(file text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE statement text; subject text; parent text; name text := '("(?:[^"]|"")*"|[^" ;]+)';
-BEGIN
-    FOR statement IN SELECT regexp_replace(m[1], '^(\s*(--[^\n]*|\\[^\n]*)?\n)*\s*', '') FROM regexp_matches(file,
-        '(?<=\n)((?:[^;''"-]|''(?:[^'']|'''')*''|"(?:[^"]|"")*"|--[^\n]*(?=\n)|-(?!-))+);(?=\n)', 'g') AS m LOOP
-        subject := (parse_ident(coalesce(substring(statement, '^(?:CREATE|ALTER|COMMENT ON) ROLE ' || name),
-            substring(statement, '^GRANT [^;]* TO ' || name))))[1];
-        parent := (parse_ident(substring(statement, '^GRANT ' || name || ' TO ')))[1];
-        IF statement ~ '^CREATE ROLE ' THEN
-            PERFORM ours.follow('role', subject, '');
-            IF NOT ours.is_made(subject) THEN RAISE WARNING '% was there before, and stays as it is', subject; END IF;
-        ELSIF subject IS NULL AND statement !~ '^(SET|SELECT) ' THEN
-            RAISE WARNING 'not executed: %', left(statement, 40);
-        ELSIF ours.is_made(subject) AND statement !~ '^ALTER ROLE [^;]* IN DATABASE '
-            AND coalesce(ours.is_made(parent) OR parent ~ '^pg_', true) THEN
-            BEGIN
-                EXECUTE statement;
-                EXCEPTION WHEN OTHERS THEN RAISE WARNING 'globals of %: %', subject, SQLERRM;
-            END;
-        END IF;
-    END LOOP;
-END $$;
 SQL
-roles() {       # FILE: creates the roles that are missing of those that it names
-    { say "SET client_encoding = UTF8; SELECT $ours.follow('role', r, '') FROM json_array_elements_text(("
-      literal "$1"
-      say "::json) -> 'roles') AS needed (r);"
-    } | db -f - || die "could not create the missing roles"
-}
-roles "$metadata"
+{ say "SET client_encoding = UTF8;"
+  for facts in "$metadata" "$set/metadata.json"; do
+      say "INSERT INTO $ours.roles SELECT json_array_elements_text(("; literal "$facts"; say "::json) -> 'roles');"
+  done
+  say "SET client_encoding = '$encoding';"
+  applied role | awk '/^([A-Za-z0-9._:\/+-]|%[0-9A-F][0-9A-F])*$/ {
+      gsub(/%/, "\\x"); print "INSERT INTO '"$ours"'.roles VALUES (E\047" $0 "\047);" }'
+  say "SELECT DISTINCT format('DO \$r$random\$ BEGIN CREATE ROLE %1\$I NOLOGIN; RAISE WARNING USING MESSAGE =
+      %2\$L; END \$r$random\$', name, format('created role %I NOLOGIN', name)) FROM $ours.roles
+      WHERE name !~ '^(pg_.*|public|none)?\$' AND name NOT IN (SELECT rolname FROM pg_roles) \\gexec"
+} | db -f - || die "could not create the missing roles"
 
-# ---- 5. The base ----------------------------------------------------------------------------------------------
+# ---- 6. The base ----------------------------------------------------------------------------------------------
 stopped() {     # FILE: what psql said of a line in it, then the end
     sed "s|^psql:<stdin>:|$1:|" "$work/errors" >&2
     die "stopped; the program pg_incrbackup can do without an object that cannot be made"
@@ -471,14 +397,9 @@ stopped() {     # FILE: what psql said of a line in it, then the end
 dump=$base_dir/$(value dump "$metadata")
 say "loading ${dump##*/}"
 if [ -d "$dump" ]; then
-    list=$base_dir/dump.list
-    [ -f "$list" ] || { list=$work/dump.list; pg_restore -l "$dump" >"$list"; }
-    grep -v 'MATERIALIZED\( \|%20\)VIEW\( \|%20\)DATA' "$list" >"$work/first.list"
-    grep 'MATERIALIZED\( \|%20\)VIEW\( \|%20\)DATA' "$list" >"$work/views.list" || :
-    set -- -w -d "$target dbname=$restoring" "$dump"
-    pg_restore --exit-on-error -L "$work/first.list" "$@" 2>"$work/errors" || stopped dump
-    db -c "SELECT $ours.quiet()"
-    pg_restore -L "$work/views.list" "$@" 2>>"$work/errors" || warn "some materialized views stay without rows"
+    loud='^[^ ]* [^ ]* [^ ]* \([A-Z ]* - \)\{0,1\}EVENT TRIGGER '      # they come last: one may fire for the others
+    { pg_restore -l "$dump" | grep -v "$loud"; pg_restore -l "$dump" | grep "$loud"; } >"$work/list" || :
+    pg_restore --exit-on-error -L "$work/list" -w -d "$target dbname=$restoring" "$dump" 2>"$work/errors" || stopped dump
 else
     # psql has a parser of its own, which counts begin and end in CREATE FUNCTION begin(), and substitutes its variables
     # in x[1:PORT]. So every entry except rows is sent as one literal. (Old bases without dump.toc go unchanged.)
@@ -488,40 +409,30 @@ else
         FILENAME == toc {                       # first line, lines, offset, 3 ids, sql or data, type, schema, name
             end_of_all = $1 + $2 - 1
             last[$1] = $7 == "sql" ? end_of_all : 0
-            if ($8 == "MATERIALIZED%20VIEW%20DATA") receiver[$1] = "refresh"
-            if ($8 ~ /^(EVENT%20TRIGGER|FOREIGN%20DATA%20WRAPPER|PUBLICATION|SUBSCRIPTION)$/) receiver[$1] = "own"
+            if ($8 == "MATERIALIZED%20VIEW%20DATA") is_view[$1] = 1
             if ($8 == "EVENT%20TRIGGER") after[$1] = " SELECT " ours ".quiet();"      # it may fire from now on
             next
         }
         { number++; end = "" }
         number in last {
-            if ($0 != "--") { number = 0; exit }
             at = number
             if (last[at]) printf "DO $r%s$ BEGIN %s$s%s$", tag, \
-                at in receiver ? "PERFORM " ours "." receiver[at] "(" : "EXECUTE ", tag
+                at in is_view ? "PERFORM " ours ".refresh(" : "EXECUTE ", tag
         }
-        at && number == last[at] { end = "$s" tag "$" (at in receiver ? ")" : "") "; END $r" tag "$;" after[at] }
+        at && number == last[at] { end = "$s" tag "$" (at in is_view ? ")" : "") "; END $r" tag "$;" after[at] }
         { print $0 end }
         END { if (number < end_of_all + 0) print "\\.\nDO $$ BEGIN RAISE \047dump.toc is of another dump\047; END $$;" }
     ' "$toc" - | db -f - 2>"$work/errors" || stopped "${dump##*/}"
 fi
 cat "$work/errors" >&2
-[ ! -f "$base_dir/database.sql" ] ||
-    db -f "$work/restrict.sql" -f "$base_dir/database.sql" 2>"$work/errors" || stopped database.sql
+[ ! -f "$set/database.sql" ] ||
+    db -f "$work/restrict.sql" -f "$set/database.sql" 2>"$work/errors" || stopped database.sql
 db -c "SELECT $ours.quiet()"
 
-# ---- 6. Replay ------------------------------------------------------------------------------------------------
+# ---- 7. Replay ------------------------------------------------------------------------------------------------
 # The input for psql from a segment: blank lines for what is skipped; UPDATE and DELETE so that they fail unless they
 # hit exactly one row; DDL between loud() and quiet(), where it may matter.
 awk_replay='
-    function name(text) {                       # a percent-encoded one as SQL
-        if (text !~ /^([A-Za-z0-9._:\/+-]|%[0-9A-F][0-9A-F])*$/) return "NULL"
-        gsub(/%/, "\\x", text)
-        return "E\047" text "\047"
-    }
-    function follow(what, subject, object) {
-        return "SELECT " ours ".follow(\047" what "\047, " name(subject) ", " name(object) ");"
-    }
     function row(line,  verb) {
         verb = substr(line, 1, 6)
         if (verb != "UPDATE" && verb != "DELETE") return line
@@ -530,8 +441,8 @@ awk_replay='
     }
     function ddl(  i, text, word) {             # a block, which is held until its last line is there
         for (i = 1; i < held; i++) text = text " " toupper(line[i])
-        if (verb == "refresh" || verb == "owner") {
-            sub(/ EXECUTE \$s/, " PERFORM " ours "." (verb == "owner" ? "own" : verb) "($s", line[1])
+        if (verb == "refresh") {
+            sub(/ EXECUTE \$s/, " PERFORM " ours ".refresh($s", line[1])
             sub(/\$; END /, "$); END ", line[held - 1])
         }
         if (line[1] !~ /^DO / && line[held - 2] == ";") {       # before 0.3.0 the text was not in a literal
@@ -540,12 +451,11 @@ awk_replay='
             line[1] = "DO $r" word "$ BEGIN " line[1] " EXECUTE $s" word "$"
             line[held - 2] = "$s" word "$; END $r" word "$;"
         }
-        line[0] = role == "" ? "" : follow("role", role, "")
         if (is_text || text ~ /ENABLE|DISABLE|PARTITION|REPLACE (CONSTRAINT )?TRIGGER|REPLACE RULE/) {
-            line[0] = line[0] " SELECT " ours ".loud(\047" (text ~ /EVENT TRIGGER/ ? "event" : "table") "\047);"
+            line[0] = "SELECT " ours ".loud(\047" (text ~ /EVENT TRIGGER/ ? "event" : "table") "\047);"
             line[held - 1] = line[held - 1] " SELECT " ours ".quiet();"
         }
-        for (i = 0; i < held; i++) print on ? line[i] : ""
+        for (i = 0; i < held; i++) print is_wanted ? line[i] : ""
         held = 0
     }
     NR > complete { exit }
@@ -553,72 +463,38 @@ awk_replay='
     kind == "header" { key = substr($2, 2) }
     kind == "transaction" || kind == "sequences" {
         lsn = lsn16(value(kind == "sequences" ? "lsn" : "commit_lsn"))
-        on = lsn > from "" && lsn <= upto "" && (kind == "sequences" ? lsn > base_lsn "" : !sees(value("xid")))
+        on = lsn <= upto "" && (kind == "sequences" ? lsn > base_lsn "" : !sees(value("xid")))
     }
-    kind == "ddl" || kind == "effect" { role = value("role"); verb = value("verb"); is_text = kind == "ddl" }
+    kind == "ddl" || kind == "effect" {
+        verb = value("verb"); is_text = kind == "ddl"
+        is_wanted = on && (value("class") != "database" || lsn > set_lsn "")
+    }
     kind == "ddl" || kind == "effect" || part == "ddl" { line[held++] = $0; if (!ddl_lines) ddl(); next }
     NR == 1 { print "\\restrict " random; next }
     part == "setting" { print /^\\(un)?restrict / ? "" : $0; next }
-    on && kind ~ /^(role|member|role_dropped)$/ {
-        print follow(kind, value("name"), value("superuser") value("of"))
-        next
-    }
     { print on && part != "comment" ? (part == "statement" ? row($0) : $0) : "" }
     part == "COMMIT;" { applied += on && block == "transaction"; block = "" }
     END { if (NR >= complete) print applied + 0 >count }
 '
-replay() {      # FROM UPTO: the transactions behind the one commit LSN, up to the other
-    awk -v from="$1" -v upto="$2" '$4 "" >= from "" && $3 "" < upto ""' "$work/use" >"$work/now"
-    while read -r segment complete start end; do
-        say "$segment"
-        text "$increments/$segment" | awk -v from="$1" -v upto="$2" -v complete="$complete" -v base_lsn="$base_lsn" \
-            -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" -v random="$random" -v ours="$ours" -v count="$work/count" \
-            "$awk_walk$awk_replay" |
-            db -f - 2>"$work/errors" || stopped "$segment"
-        sed "s|^psql:<stdin>:|$segment:|" "$work/errors" >&2
-        cat "$work/count" >>"$work/counts" || die "$segment could not be read to its end"
-        rm "$work/count"
-    done <"$work/now"
-}
-: >"$work/counts"
-replay L0 "${set_lsn:-$upto}"
-if [ -n "$set_lsn" ]; then              # its database.sql has the resulting state: everything else is reset first
-    roles "$set/metadata.json"
-    db -f - -f "$work/restrict.sql" -f "$set/database.sql" 2>"$work/errors" <<'SQL' ||
-ALTER DATABASE :"dbname" RESET ALL;
-ALTER DATABASE :"dbname" CONNECTION LIMIT -1;
-COMMENT ON DATABASE :"dbname" IS NULL;
-SELECT format('ALTER ROLE %s IN DATABASE %I RESET ALL', setrole::regrole, datname)
-    FROM pg_db_role_setting AS s JOIN pg_database AS d ON d.oid = setdatabase WHERE datname = :'dbname' AND setrole <> 0
-UNION ALL SELECT DISTINCT format('REVOKE ALL ON DATABASE %I FROM %s CASCADE', datname,
-    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END)
-    FROM pg_database, aclexplode(datacl) WHERE datname = :'dbname'
-UNION ALL SELECT format('GRANT CONNECT, TEMPORARY ON DATABASE %1$I TO PUBLIC; GRANT ALL ON DATABASE %1$I TO %2$s',
-    datname, datdba::regrole) FROM pg_database WHERE datname = :'dbname' AND datacl IS NOT NULL \gexec
-SQL
-        stopped "${set##*/}"
-    replay "$set_lsn" "$upto"
-fi
+transactions=0
+while read -r segment complete; do
+    say "$segment"
+    text "$increments/$segment" | awk -v upto="$upto" -v complete="$complete" -v base_lsn="$base_lsn" \
+        -v set_lsn="$set_lsn" -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" -v random="$random" -v ours="$ours" \
+        -v count="$work/$segment" "$awk_walk$awk_replay" | db -f - 2>"$work/errors" || stopped "$segment"
+    sed "s|^psql:<stdin>:|$segment:|" "$work/errors" >&2
+    transactions=$((transactions + $(cat "$work/$segment"))) || die "$segment could not be read to its end"
+done <"$work/use"
 
-# ---- 7. The end -----------------------------------------------------------------------------------------------
-if [ -n "$globals" ]; then
-    { say "SET client_encoding = '$encoding'; SELECT $ours.globals("; literal "$set/globals.sql"; say ");"
-    } | db -f - 2>"$work/globals" || die "could not restore roles: $(cat "$work/globals")"
-    cat "$work/globals" >&2
-fi
-sed "s/ours/$ours/g" <<'SQL' | db -f -
+# ---- 8. The end -----------------------------------------------------------------------------------------------
+sed "s/ours/$ours/g" <<'SQL' | db -f -                         # event triggers last: they would fire
 SELECT ours.loud('table');
-SELECT command FROM (SELECT 0, 'DROP SCHEMA ours CASCADE' UNION ALL
-    SELECT 1, format(command, name, place, CASE q.state WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END)
-    FROM ours.quieted AS q JOIN ours.firing AS f USING (kind, id) WHERE f.state = 'O') AS last (n, command)
-    ORDER BY n \gexec
+SELECT 'DROP SCHEMA ours CASCADE' UNION ALL
+    SELECT format(command, name, place, CASE q.state WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END)
+    FROM ours.quieted AS q JOIN ours.firing AS f USING (kind, id) WHERE f.state = 'O' \gexec
 SQL
 server -c "ALTER DATABASE \"$restoring\" RENAME TO \"$database\""
 is_half_made=''
-say "applied $(awk '{ n += $1 } END { print n + 0 }' "$work/counts") transactions"
-left_out=$(applied left_out)
-[ ! -f "$base_dir/left-out.sql" ] && [ -z "$left_out" ] ||
-    say "left out, because it needs pg_incrbackup: what $base_dir/left-out.sql has, and" "${left_out:-nothing else}"
-[ -z "$why" ] || warn "$why"
-say "done: $database is restored; run ANALYZE in it before use"
-! grep -q 'globals of ' "$work/globals" 2>/dev/null || die "some roles are not as --globals asks: see above"
+[ ! -f "$base_dir/left-out.sql" ] || say "left out, because it needs pg_incrbackup: what $base_dir/left-out.sql has"
+applied left_out | sed 's/^/left out, because it needs pg_incrbackup: /'
+say "done: $transactions transactions applied; run ANALYZE in $database before use"

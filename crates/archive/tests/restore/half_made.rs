@@ -67,16 +67,28 @@ fn what_the_database_is_called_and_sets_is_so_at_the_end() {
     }
 }
 
+/// Also an empty one: nothing of what restore.sh makes there would be known.
 #[test]
-fn a_database_that_was_there_has_another_name_until_it_is_complete() {
-    for is_sound in [false, true] {
-        let source = source(is_sound, "");
-        let name = unique("target");
-        source.cluster.create(&name, "");
-        let run = source.run(&["--target", &source.cluster.conninfo(&name)]);
-        assert_eq!(run.0.status.success(), is_sound, "{}", run.text());
-        assert_eq!(is_there(&source, &name), is_sound);
-        let half_made = format!("{name}.restoring");
-        assert_eq!(is_there(&source, &half_made), !is_sound);
-    }
+fn a_database_that_is_there_is_refused_and_stays_as_it_is() {
+    let source = source(true, "");
+    let name = unique("target");
+    source.cluster.create(&name, "");
+    let run = source.run(&["--target", &source.cluster.conninfo(&name)]);
+    assert_eq!(run.0.status.code(), Some(1), "{}", run.text());
+    assert!(run.text().contains("exists already"), "{}", run.text());
+    assert!(is_there(&source, &name) && !is_there(&source, &format!("{name}.restoring")));
+}
+
+/// In ten years, on another system: the locale of the source has another name there, or none.
+#[test]
+fn a_locale_that_the_server_does_not_know_is_told() {
+    let mut source = Source::new(TABLE);
+    source.base_with("100:100:", |_, metadata| {
+        metadata.source.lc_collate = "xx_YY.utf8".to_owned();
+    });
+    let name = unique("target");
+    let run = source.run(&["--target", &source.cluster.conninfo(&name)]);
+    assert!(run.0.status.success(), "{}", run.text());
+    assert!(run.text().contains("sorts otherwise"), "{}", run.text());
+    source.assert_same(&name);
 }

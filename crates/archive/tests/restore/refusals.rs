@@ -40,39 +40,6 @@ fn an_update_that_hits_no_row_or_two_stops_with_file_and_line() {
 }
 
 #[test]
-fn a_target_that_is_not_empty_is_refused() {
-    let mut source = Source::new(TABLE);
-    source.base("100:100:");
-    let target = unique("target");
-    source.cluster.create(&target, "");
-    let conninfo = source.cluster.conninfo(&target);
-    for (make, undo) in [
-        ("CREATE TABLE t ()", "DROP TABLE t"),
-        ("CREATE SCHEMA s", "DROP SCHEMA s"),
-        (
-            "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-            "DROP FUNCTION f",
-        ),
-        (
-            "SELECT lo_create(0)",
-            "SELECT lo_unlink(oid) FROM pg_largeobject_metadata",
-        ),
-    ] {
-        source.cluster.psql(&target, make);
-        let run = source.run(&["--target", &conninfo]);
-        assert_eq!(run.0.status.code(), Some(1));
-        assert!(run.text().contains("not empty"), "{make}: {}", run.text());
-        source.cluster.psql(&target, undo);
-    }
-    source
-        .cluster
-        .psql(&target, "CREATE TEMP TABLE used_once ()");
-    let run = source.run(&["--target", &conninfo]);
-    assert!(run.0.status.success(), "{}", run.text());
-    source.assert_same(&target);
-}
-
-#[test]
 fn damage_is_found_before_anything_is_touched() {
     let mut source = Source::new(TABLE);
     let base = source.base("100:100:");
@@ -151,7 +118,7 @@ fn wrong_use_is_told_apart() {
         );
     }
     let run = source.run(&["--help"]);
-    assert!(run.0.status.success() && run.text().starts_with("usage: "));
+    assert!(run.0.status.success() && run.text().contains("\nusage: sh restore.sh --target"));
     let run = source.run(&["--target", "host=/nowhere dbname=x", "--until-time", "now"]);
     assert!(
         run.0.status.code() == Some(1) && run.text().contains("could not connect"),
