@@ -226,7 +226,7 @@ fn settings_of_the_database_that_end_every_session_do_not_end_the_restore() {
         .expect("it has a name")
         .to_string_lossy()
         .into_owned();
-    let restored = [&["--globals"][..], &["--base", &oldest][..]]
+    let restored = [&[][..], &["--base", &oldest][..]]
         .map(|options| c.restore_by_script(&c, options).database);
     for database in restored.iter().map(String::as_str).chain(["app"]) {
         c.sql_in("postgres", &format!("ALTER DATABASE {database} RESET ALL"));

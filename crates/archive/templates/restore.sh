@@ -1,8 +1,6 @@
 #!/bin/sh
 # restore.sh - turns this directory of SQL back into a PostgreSQL database.
-#
 # usage: sh restore.sh --target CONNINFO [options]
-#
 #   --target CONNINFO   the database to create, for example "host=/tmp dbname=shop_restored"; as a superuser
 #   --until-time T      up to the last transaction whose commit time is not after T, in UTC unless T names a zone
 #   --until-lsn L       up to commit LSN L, inclusive
@@ -12,7 +10,6 @@
 #   --chain N           from chain-N (default: the newest with a base before the requested point)
 #   --base NAME         from this base (default: the newest before the requested point)
 #   --dry-run           choose and check only; the target is not touched
-#
 # Exit status: 0 when everything up to the requested point was applied, 1 when not, 2 for wrong use.
 #
 # Roles come first, as with pg_dump: execute globals.sql with psql. Those that are missing are created NOLOGIN.
@@ -25,7 +22,6 @@
 # line number, so that an error names the line of the file.
 set -eu
 export LC_ALL=C PGCLIENTENCODING=SQL_ASCII      # bytes are bytes, whatever encoding the database has
-umask 077
 usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
 say() { printf '%s\n' "$*"; }
 warn() { printf 'restore.sh: %s\n' "$*" >&2; }
@@ -172,8 +168,7 @@ check_sealed() { # DIRECTORY: every file as SHA256SUMS has it, none besides, and
 }
 
 # ---- 3. Chain and base ----------------------------------------------------------------------------------------
-# The requested point as a commit LSN; "Lz" is after all. A time, an xid or a mark becomes one further below.
-upto=Lz base_dir=''
+upto=Lz base_dir=''     # up to this commit LSN, all of them; a time, an xid or a mark becomes one further below
 [ -z "$until_lsn" ] || upto=$(awk "$awk_walk"'BEGIN { print lsn16(ARGV[1]); exit }' "$until_lsn")
 [ -n "$upto" ] || wrong_use "--until-lsn takes an LSN, like 16/B374D848"
 chains=${chain:-$(ls "$here" | sed -n 's/^chain-\([0-9][0-9]*\)$/\1/p' | sort -rn)}
@@ -199,9 +194,8 @@ for chain in $chains; do
     warn "chain-$chain has no finished base ${base:+$base }at or before the requested point"
 done
 [ -n "$base_dir" ] || die "no base can be used; retention removes old bases, and chains of which nothing is kept"
-# After a recovery of the source to an earlier point, LSNs come again.
-[ -z "$until_lsn" ] || [ "$chains" = "$chain" ] || die "there are several chains: choose one by --chain, for example" \
-    "--chain $chain, the newest with a base before $until_lsn"
+[ -z "$until_lsn" ] || [ "$chains" = "$chain" ] || die "there are several chains, in which an LSN may come again:" \
+    "choose one by --chain, for example --chain $chain, the newest with a base before $until_lsn"
 metadata=$base_dir/metadata.json base_lsn=${base_dir##*/} snapshot=$(value snapshot "$base_dir/metadata.json")
 base_lsn=L${base_lsn%%-*} encoding=$(value encoding "$metadata") taken_at=$(value taken_at "$metadata")
 xmin=${snapshot%%:*} xmax=${snapshot#*:} xip=${snapshot##*:} xmax=${xmax%%:*}
@@ -240,16 +234,14 @@ awk_check='
         if (has_mark || xid "" == until_xid "" || time <= until_time) print "reached", lsn
     }
     part == "COMMIT;" { complete = NR; block = "" }
-    END {
-        if (start != "") print "facts", start, end, next_xid, complete + 0, closed + 0, transactions + 0, \
-            last == "" ? "none" : last, previous
-    }
+    END { if (start != "") print "facts", start, end, next_xid, complete + 0, closed + 0, transactions + 0, \
+        last == "" ? "none" : last, previous }
 '
 mark=$(printf %s "$until_mark" | od -An -v -tu1 | awk '{ for (i = 1; i <= NF; i++) {
     c = sprintf("%c", $i + 0)
     printf "%s", c ~ /[A-Za-z0-9._:\/+-]/ ? c : sprintf("%%%02X", $i)      # as in the comments
 } }')
-before='' end=$base_lsn total=0 last_time=$taken_at
+before='' end=$base_lsn total=0 applied=0 last_time=$taken_at
 : >"$work/use" >"$work/notes"
 while read -r name; do
     [ -n "$before" ] || [ "$name" = "$first" ] || continue
@@ -288,7 +280,7 @@ elif [ -n "$until_time$until_xid$until_mark" ]; then
     upto=$(sed -n 's/^reached //p' "$work/notes" | tail -n 1)
     : "${upto:=${until_time:+L0}}"
     [ -n "$upto" ] ||
-        die "${until_xid:+transaction $until_xid}${until_mark:+mark $until_mark} is not in the segments of chain-$chain"
+        die "${until_xid:+transaction $until_xid}${until_mark:+mark \"$until_mark\"} is not in the segments of chain-$chain"
 fi
 # An older state than requested is never restored silently.
 why=$(value reason "$chain_dir/chain.json")
@@ -371,10 +363,19 @@ BEGIN
     END LOOP;
 END $$;
 CREATE UNLOGGED TABLE ours.roles (name text);
-CREATE FUNCTION ours.refresh(entry text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+-- A materialized view may fail; what only a superuser can own may have an owner who is none, and is one for the statement.
+CREATE FUNCTION ours.try(entry text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE owner text := substring(entry, ' OWNER TO ("(?:[^"]|"")*"|[^";\s]+);?\s*$');
 BEGIN
     EXECUTE entry;
-    EXCEPTION WHEN OTHERS THEN RAISE WARNING 'a materialized view stays without rows: %', SQLERRM;
+    EXCEPTION WHEN OTHERS THEN
+        IF owner IS NULL THEN
+            RAISE WARNING 'a materialized view stays without rows: %', SQLERRM;
+        ELSE
+            EXECUTE format('ALTER ROLE %s SUPERUSER', owner);
+            EXECUTE entry;
+            EXECUTE format('ALTER ROLE %s NOSUPERUSER', owner);
+        END IF;
 END $$;
 SQL
 { say "SET client_encoding = UTF8;"
@@ -403,23 +404,23 @@ if [ -d "$dump" ]; then
 else
     # psql has a parser of its own, which counts begin and end in CREATE FUNCTION begin(), and substitutes its variables
     # in x[1:PORT]. So every entry except rows is sent as one literal. (Old bases without dump.toc go unchanged.)
-    toc=$base_dir/dump.toc
-    [ -f "$toc" ] || { toc=$work/dump.toc; : >"$toc"; }
+    toc=$base_dir/dump.toc; [ -f "$toc" ] || toc=/dev/null
     text "$dump" | awk -v toc="$toc" -v tag="$random" -v ours="$ours" '
         FILENAME == toc {                       # first line, lines, offset, 3 ids, sql or data, type, schema, name
             end_of_all = $1 + $2 - 1
             last[$1] = $7 == "sql" ? end_of_all : 0
-            if ($8 == "MATERIALIZED%20VIEW%20DATA") is_view[$1] = 1
+            if ($8 ~ /^(MATERIALIZED%20VIEW%20DATA|EVENT%20TRIGGER|FOREIGN%20DATA%20WRAPPER|PUBLICATION)$/) tried[$1]
             if ($8 == "EVENT%20TRIGGER") after[$1] = " SELECT " ours ".quiet();"      # it may fire from now on
             next
         }
         { number++; end = "" }
         number in last {
+            if ($0 != "--") { number = 0; exit }
             at = number
             if (last[at]) printf "DO $r%s$ BEGIN %s$s%s$", tag, \
-                at in is_view ? "PERFORM " ours ".refresh(" : "EXECUTE ", tag
+                at in tried ? "PERFORM " ours ".try(" : "EXECUTE ", tag
         }
-        at && number == last[at] { end = "$s" tag "$" (at in is_view ? ")" : "") "; END $r" tag "$;" after[at] }
+        at && number == last[at] { end = "$s" tag "$" (at in tried ? ")" : "") "; END $r" tag "$;" after[at] }
         { print $0 end }
         END { if (number < end_of_all + 0) print "\\.\nDO $$ BEGIN RAISE \047dump.toc is of another dump\047; END $$;" }
     ' "$toc" - | db -f - 2>"$work/errors" || stopped "${dump##*/}"
@@ -441,8 +442,8 @@ awk_replay='
     }
     function ddl(  i, text, word) {             # a block, which is held until its last line is there
         for (i = 1; i < held; i++) text = text " " toupper(line[i])
-        if (verb == "refresh") {
-            sub(/ EXECUTE \$s/, " PERFORM " ours ".refresh($s", line[1])
+        if (verb == "refresh" || verb == "owner") {
+            sub(/ EXECUTE \$s/, " PERFORM " ours ".try($s", line[1])
             sub(/\$; END /, "$); END ", line[held - 1])
         }
         if (line[1] !~ /^DO / && line[held - 2] == ";") {       # before 0.3.0 the text was not in a literal
@@ -476,14 +477,13 @@ awk_replay='
     part == "COMMIT;" { applied += on && block == "transaction"; block = "" }
     END { if (NR >= complete) print applied + 0 >count }
 '
-transactions=0
 while read -r segment complete; do
     say "$segment"
     text "$increments/$segment" | awk -v upto="$upto" -v complete="$complete" -v base_lsn="$base_lsn" \
         -v set_lsn="$set_lsn" -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" -v random="$random" -v ours="$ours" \
         -v count="$work/$segment" "$awk_walk$awk_replay" | db -f - 2>"$work/errors" || stopped "$segment"
     sed "s|^psql:<stdin>:|$segment:|" "$work/errors" >&2
-    transactions=$((transactions + $(cat "$work/$segment"))) || die "$segment could not be read to its end"
+    applied=$((applied + $(cat "$work/$segment"))) || die "$segment could not be read to its end"
 done <"$work/use"
 
 # ---- 8. The end -----------------------------------------------------------------------------------------------
@@ -497,4 +497,4 @@ server -c "ALTER DATABASE \"$restoring\" RENAME TO \"$database\""
 is_half_made=''
 [ ! -f "$base_dir/left-out.sql" ] || say "left out, because it needs pg_incrbackup: what $base_dir/left-out.sql has"
 applied left_out | sed 's/^/left out, because it needs pg_incrbackup: /'
-say "done: $transactions transactions applied; run ANALYZE in $database before use"
+say "done: $applied transactions applied; run ANALYZE in $database before use"
