@@ -1,6 +1,6 @@
 //! "On the day I need it, it does not restore", or it restores something else than I asked for.
 
-use harness::{assert_identical, Cluster};
+use harness::Cluster;
 
 /// Three transactions after the base; gives each one's commit LSN, time and xid.
 fn three_steps(c: &Cluster) -> Vec<harness::Transaction> {
