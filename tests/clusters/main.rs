@@ -11,6 +11,7 @@ mod base_left_out;
 mod base_names;
 mod base_psql;
 mod big_transaction;
+mod both_ways;
 mod cancelled;
 mod cases;
 mod cases_roles;

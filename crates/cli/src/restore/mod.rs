@@ -333,6 +333,9 @@ async fn fill(
         foresee(loading.clone(), plan, &mut asking, report, options).await?;
     }
     base::prepare(&mut session, &plan.base.metadata.source.encoding, rights).await?;
+    // Functions of ours are made before there are event triggers, which may fire always.
+    target.sets.prepare(&session).await?;
+    let checks = Checks::prepare(&session, skip_checks.clone()).await?;
     if target.progress.stage < Stage::Changes {
         report.begin("base", plan.figures.base_bytes);
         let mut tell = |bytes| report.read(bytes, "");
@@ -342,14 +345,12 @@ async fn fill(
         target.progress = loaded.ok_or_else(gone)?;
         report.end();
     }
-    target.sets.prepare(&session).await?;
     target.progress.set(&session).await?;
     if target.progress.is_set_due {
         let count = usize::try_from(target.progress.sets).unwrap_or(usize::MAX);
         target.sets.apply_properties(&session, count).await?;
     }
     report.begin("changes", plan.figures.segment_bytes);
-    let checks = Checks::prepare(&session, skip_checks).await?;
     let storage = Arc::clone(&source.storage);
     let with = With {
         checks,
