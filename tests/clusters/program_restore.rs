@@ -137,6 +137,7 @@ fn every_way_to_fail_has_its_status_and_makes_nothing() {
     }
     let (status, text) = restore(&c, "never", &["--dry-run"]);
     assert_eq!(status, 0, "{text}");
+    assert!(text.contains("\ntime      about "), "{text}");
     assert_eq!(c.sql_in("postgres", exists), "0");
     // A byte of a row, in the open segment and in a closed one.
     c.sql("SELECT incr_rotate()");
