@@ -71,6 +71,7 @@ mod offsite_recipes;
 mod old_archives;
 mod owner;
 mod page;
+mod part_rights;
 mod parts;
 mod parts_options;
 mod parts_reading;

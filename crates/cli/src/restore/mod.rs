@@ -296,7 +296,7 @@ async fn execute(
         )?;
     }
     target.warnings.extend(rights.take_notes());
-    report.left_out(left_out, &options.rights.left_out);
+    report.left_out(left_out, Some(&options.rights.left_out));
     let outcome = report.outcome(&target);
     let name = target.final_name.clone();
     let is_partial = outcome != Outcome::Done;
@@ -327,8 +327,9 @@ async fn fill(
     let mut session = target.session().await?;
     let skip_checks = names_of(&session, options, plan).await?;
     let loading = loading(options, source, plan, rights, &skip_checks);
-    // The database is empty still.
-    if target.progress.stage < Stage::Changes && target.progress.pieces == 0 {
+    // The database is empty still. (A scratch database is a rehearsal itself.)
+    let is_whole = plan.part.is_none();
+    if is_whole && target.progress.stage < Stage::Changes && target.progress.pieces == 0 {
         let mut asking = target.another_session().await?;
         foresee(loading.clone(), plan, &mut asking, report, options).await?;
     }

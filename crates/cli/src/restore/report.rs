@@ -122,8 +122,13 @@ impl Report {
         });
     }
 
-    /// What the role was refused in fact.
-    pub fn left_out(&mut self, left_out: LeftOut, file: &Path) {
+    /// Of what could not be made, what counts: in a scratch database that of the part alone.
+    pub fn only_failed(&mut self, counts: impl Fn(&[u8]) -> bool) {
+        self.done.failed.retain(|item| counts(&item.sql));
+    }
+
+    /// What the role was refused in fact; `file` has its SQL, if any has.
+    pub fn left_out(&mut self, left_out: LeftOut, file: Option<&Path>) {
         self.not_permitted = left_out.lines();
         if left_out.rows > 0 {
             let rows = left_out.rows;
@@ -131,7 +136,7 @@ impl Report {
                 "{rows} changes of rows of tables that are left out"
             ));
         }
-        if !left_out.is_empty() {
+        if let Some(file) = file.filter(|_| !left_out.is_empty()) {
             self.say(&format!("wrote what is left out to {}", file.display()));
         }
     }

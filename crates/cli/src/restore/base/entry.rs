@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::quote::shown;
 use crate::restore::counts::Counts;
 use crate::restore::deferred::Deferred;
+use crate::restore::part::Wanted;
 use crate::restore::progress::{self, Progress, Stage};
 use crate::restore::rights::keys::Noted;
 use crate::restore::rights::Rights;
@@ -51,6 +52,8 @@ pub struct Entries<'a> {
     pub(super) keys: Vec<Noted>,
     pub(super) deferred: Deferred,
     pub(super) counts: Counts,
+    /// Only a part of it is wanted.
+    pub(super) part: Option<&'a Wanted>,
 }
 
 /// Functions that replace those of pg_incrbackup, in defaults and checks, while the tables are created.
@@ -91,6 +94,7 @@ impl<'a> Entries<'a> {
             keys: kept(progress, "noted_keys")?,
             counts: Counts::new(kept(progress, "uncounted")?),
             deferred: Deferred::new(loading.on_error, kept(progress, "deferred")?),
+            part: loading.part,
         };
         if let Some(progress) = progress {
             progress.set(session).await?;
