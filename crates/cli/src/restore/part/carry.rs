@@ -15,7 +15,7 @@ use super::rows;
 use super::selection::Selection;
 use super::shown::{Carried, Shown};
 use super::wanted::Name;
-use super::{cut, moved};
+use super::{cut, hashed, moved};
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::{ident, identifier};
@@ -98,6 +98,9 @@ pub async fn over(
     };
     let selection = Selection::of_options(options)?;
     let mut chosen = chosen::find(&mut scratch, &selection, wanted).await?;
+    if options.has(Section::Data) {
+        hashed::look_for(&scratch, &mut chosen).await?;
+    }
     let mut left_out = cut::off(&scratch, &mut chosen).await?;
     let set_aside = match &options.into_schema {
         Some(schema) => moved::move_all(&scratch, &mut chosen, schema).await?,

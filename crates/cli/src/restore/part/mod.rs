@@ -19,6 +19,7 @@
 //! | --- | --- |
 //! | [`options`], [`pattern`], [`selection`] | what is asked for |
 //! | [`contents`], [`wanted`], [`filter`] | which relations, entries and lines of the archive that is |
+//! | [`hashed`] | partitions by hash of an enum, whose changes name the root of their tree |
 //! | [`chosen`], [`graph`] | what it is in the scratch database |
 //! | [`cut`], [`moved`] | what is altered there |
 //! | [`catalogs`], [`definitions`] | definitions, by [`effects`] |
@@ -35,6 +36,7 @@ mod definitions;
 mod existing;
 pub mod filter;
 mod graph;
+pub mod hashed;
 mod moved;
 mod options;
 mod pattern;
