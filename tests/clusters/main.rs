@@ -71,6 +71,7 @@ mod old_archives;
 mod owner;
 mod page;
 mod parts;
+mod parts_checks;
 mod parts_options;
 mod parts_reading;
 mod permissions;

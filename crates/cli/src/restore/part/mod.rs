@@ -90,6 +90,7 @@ pub fn ensure_sound(storage: &dyn Storage, plan: &Plan, wanted: &Wanted) -> Resu
 /// Restores a part.
 pub async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     options.part.ensure_sensible()?;
+    options.part.ensure_rows_for(&options.skip_check)?;
     if options.globals {
         let message = "--globals is for a whole database";
         return Err(Error::wrong_use(
