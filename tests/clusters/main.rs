@@ -33,6 +33,7 @@ mod drill_damage;
 mod drill_ends;
 mod drill_forge;
 mod drill_throwaway;
+mod drill_turns;
 mod dropped;
 mod effects;
 mod effects_extreme;
