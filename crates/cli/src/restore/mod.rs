@@ -89,7 +89,7 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
         foresee(loading, &plan, &mut session, &report, options).await?;
     } else if rights.is_guarded() {
         report.warn(
-            "what this server does not let the role make is only known in a database that exists: create it, empty, for \
+            "what this server refuses is only known in a database that exists: create it, empty, for \
              a dry run that says so",
         );
     }

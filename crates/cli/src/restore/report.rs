@@ -106,7 +106,7 @@ impl Report {
         let answer = json!({"will_leave_out": lines, "left_out_file": file});
         self.output.answer(&answer, |_| {
             let mut text = format!(
-                "left out  what this server does not let the role make; its SQL will be in {}:\n",
+                "left out  what this server refuses, with its reason; the SQL will be in {}:\n",
                 line(&file)
             );
             for entry in lines.iter().take(MOST_LINES) {
@@ -308,7 +308,7 @@ impl Report {
             list("left out, because they need pg_incrbackup itself (left-out.sql of the base has them):", of_base);
             list("left out, because they need objects of pg_incrbackup or of an ended session:", &left_out);
             list("left out, because earlier changes are lost:", &not_applied);
-            list("left out, because this server does not let the role make it:", &self.not_permitted);
+            list("left out, because this server refuses it:", &self.not_permitted);
             list("tables with another number of rows than the files say:", &compared.differences);
             let of_source = self.compared.as_ref();
             list("differs from the source:", of_source.map_or(&[][..], |(_, _, found)| found));

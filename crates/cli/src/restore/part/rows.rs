@@ -30,8 +30,8 @@ const COLUMNS: &str =
     "SELECT attname::text FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attnum > 0 \
     AND NOT attisdropped AND attgenerated = '' ORDER BY attnum";
 
-/// What is to be copied. `keeps_tables`: partitions are as in the scratch database; else their rows go where the target's
-/// own partitions take them.
+/// What is to be copied. `keeps_tables`: partitions are as in the scratch database, but those by hash of an enum; else their
+/// rows go where the target's own partitions take them.
 pub async fn tables(
     scratch: &Session,
     relations: &[Relation],
@@ -40,7 +40,7 @@ pub async fn tables(
     let mut all = Vec::new();
     for relation in relations.iter().filter(|it| it.kind == "r") {
         let root = relations.iter().find(|it| it.oid == relation.root);
-        let into = if keeps_tables {
+        let into = if keeps_tables && !relation.is_by_root {
             relation
         } else {
             root.unwrap_or(relation)
