@@ -106,8 +106,16 @@ impl Copied {
         let mut sent = 0;
         while let Some(row) = rows.next().await {
             // The server sends each row as a message.
-            piece.extend_from_slice(&row?);
+            let mut row = row?;
             sent += 1;
+            // Of a long one only a piece is in memory twice.
+            while row.len() >= PIECE {
+                if !piece.is_empty() {
+                    sink.send(piece.split().freeze()).await?;
+                }
+                sink.send(row.split_to(PIECE)).await?;
+            }
+            piece.extend_from_slice(&row);
             if piece.len() >= PIECE {
                 sink.send(piece.split().freeze()).await?;
             }
