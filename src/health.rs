@@ -286,13 +286,14 @@ fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
 }
 
 /// Age of the oldest commit that is not on disk. If no worker is reading, it is at most the time since the
-/// last one that is.
+/// last one that is; if that is not known since the server's start, it is told since when none has been reading.
 fn judge_age(row: &mut Row, entry: &DatabaseStatus) {
-    let is_reading = matches!(entry.phase, Phase::Streaming | Phase::CaughtUp);
-    let since = match (entry.oldest_pending_at, is_reading) {
-        (0, true) => 0,
-        (0, false) => entry.last_commit_at,
-        (pending, _) => pending,
+    let is_reading = entry.is_reading();
+    let since = match (entry.oldest_pending_at, is_reading, entry.last_commit_at) {
+        (0, true, _) => 0,
+        (0, false, 0) => entry.unread_since,
+        (0, false, last) => last,
+        (pending, ..) => pending,
     };
     let age = if since == 0 {
         0

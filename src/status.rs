@@ -115,6 +115,8 @@ pub struct DatabaseStatus {
     pub last_commit_at: i64,
     /// Commit time of the oldest transaction read but not yet fsynced.
     pub oldest_pending_at: i64,
+    /// Since when the launcher has seen no worker that reads; 0 while one does.
+    pub unread_since: i64,
     pub transactions: u64,
     pub statements: u64,
     pub bytes: u64,
@@ -161,6 +163,20 @@ pub struct DatabaseStatus {
 }
 
 impl DatabaseStatus {
+    /// True while a worker reads changes, or has read all.
+    pub fn is_reading(&self) -> bool {
+        matches!(self.phase, Phase::Streaming | Phase::CaughtUp)
+    }
+
+    /// Notes whether a worker reads, as of `now`.
+    pub fn note_reading(&mut self, now: i64) {
+        if self.is_reading() {
+            self.unread_since = 0;
+        } else if self.unread_since == 0 {
+            self.unread_since = now;
+        }
+    }
+
     /// True while no worker may be started: capture is stopped or broken, or a command needs the database.
     pub fn is_suspended(&self) -> bool {
         self.held || self.aside_for != 0 || !self.broken.is_empty()

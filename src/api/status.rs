@@ -234,6 +234,7 @@ fn drill_phase_name(phase: DrillPhase) -> &'static str {
     match phase {
         DrillPhase::Idle => "idle",
         DrillPhase::Starting => "starting",
+        DrillPhase::WaitingForOthers => "waiting for other drills to the server",
         DrillPhase::Moment => "waiting for a snapshot",
         DrillPhase::ReadingSource => "reading the source",
         DrillPhase::Restoring => "restoring",

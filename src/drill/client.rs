@@ -85,7 +85,7 @@ pub fn session_options(version: u32) -> String {
     format!(
         "-c search_path=pg_catalog,pg_temp -c role=none -c session_replication_role=origin -c row_security=off \
          -c standard_conforming_strings=on -c default_transaction_read_only=off \
-         -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
+         -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 \
          -c synchronous_commit=off {SILENT} -c client_connection_check_interval=2s{newer}"
     )
 }

@@ -17,6 +17,7 @@ use super::moment::Moment;
 use super::restore::{self, Where};
 use super::source_server::SourceServer;
 use super::target::Target;
+use super::turn::Turn;
 use super::{board, client, scratch, target, throwaway};
 use crate::backup::dump::Source;
 use crate::pg::failure::Failure;
@@ -127,7 +128,7 @@ fn tidy(database: pg_sys::Oid) -> Result<(), Failure> {
         return Ok(());
     };
     let place = place::own_directory(database, place)?;
-    remove(&place, database, &begun)?;
+    remove(&place, database, &begun, None)?;
     log!(
         "pg_incrbackup: dropped what the drill of {} left behind",
         begun.started_at
@@ -222,6 +223,15 @@ fn make(
 ) -> Result<(), Failure> {
     target::ensure_no_password(conninfo)?;
     drill.conninfo = conninfo.to_string();
+    clean_up(place, database)?;
+    let other = match conninfo {
+        "" => None,
+        given => Some(Target::find(given)?),
+    };
+    // Before anything is held that others wait for.
+    let turn = other.as_ref().map(|target| Turn::take(target, database));
+    let turn = turn.transpose()?;
+    client::begin_time(settings::drill_timeout());
     // Files needed for this point must not expire before they have been read.
     let _lock = Lock::shared(place, &mut signals::look_for_interrupts)?;
     let chain = place.served_chain()?.ok_or_else(nothing_to_restore)?;
@@ -229,11 +239,6 @@ fn make(
         return Err(nothing_to_restore());
     }
     drill.chain = Some(chain.number);
-    let other = match conninfo {
-        "" => None,
-        given => Some(Target::find(given)?),
-    };
-    clean_up(place, database)?;
     match &other {
         Some(target) => {
             scratch::ensure_absent(target, database)?;
@@ -268,6 +273,7 @@ fn make(
         started_at: drill.started_at,
         database_oid: database.to_u32(),
         conninfo: drill.conninfo.clone(),
+        server: other.as_ref().map(|it| it.system_identifier.clone()),
         throwaway: place_of_server.clone(),
     };
     drills::begin(place, &begun)?;
@@ -280,7 +286,7 @@ fn make(
         restore::and_compare(database, place, &chain, to, &moment, drill)
     });
     board::enter(database, DrillPhase::Dropping);
-    let removed = remove(place, database, &begun);
+    let removed = remove(place, database, &begun, turn);
     if let Err(failure) = tried.and_then(|result| result) {
         if !client::is_overdue() {
             // Possibly it met damage.
@@ -292,15 +298,24 @@ fn make(
     check_files(database, place, drill)
 }
 
-/// Removes what a drill created, and its note.
-fn remove(place: &DatabaseDir, database: pg_sys::Oid, begun: &Begun) -> Result<(), Failure> {
-    match &begun.throwaway {
-        Some(made) => {
-            throwaway::remove(made)?;
-            Ok(drills::end(place)?)
-        }
-        None => scratch::remove(&Target::find(&begun.conninfo)?, place, database),
+/// Removes what a drill created, and its note; on another server when it is this drill's turn.
+fn remove(
+    place: &DatabaseDir,
+    database: pg_sys::Oid,
+    begun: &Begun,
+    turn: Option<Turn>,
+) -> Result<(), Failure> {
+    if let Some(made) = &begun.throwaway {
+        throwaway::remove(made)?;
+        return Ok(drills::end(place)?);
     }
+    let target = Target::find(&begun.conninfo)?;
+    let _turn = match turn {
+        Some(turn) => turn,
+        None => Turn::take(&target, database)?,
+    };
+    board::enter(database, DrillPhase::Dropping);
+    scratch::remove(&target, place, database, begun)
 }
 
 /// Every file of the archive, whether the restore needed it or not.
@@ -319,7 +334,7 @@ fn check_files(
 /// Removes what an earlier drill left behind on its target, or here.
 fn clean_up(place: &DatabaseDir, database: pg_sys::Oid) -> Result<(), Failure> {
     if let Some(begun) = drills::begun(place)? {
-        remove(place, database, &begun)?;
+        remove(place, database, &begun, None)?;
     }
     Ok(())
 }

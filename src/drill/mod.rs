@@ -5,7 +5,7 @@
 //! file of the archive. The result is recorded in the archive.
 //!
 //! `job` is the worker, `restore` the main part; `moment` determines the point of comparison, under the fence
-//! that base backups use; `target` is the target server, and `scratch` the database there. By default that is
+//! that base backups use; `target` is the target server, where drills take a `turn`, and `scratch` the database there. By default that is
 //! a `throwaway` server, on which a `restorer` without privileges restores; `unmade` is what such a role
 //! cannot create. `contents` and `definitions` are compared; `program` runs the restore, `client` all programs. Nothing of the
 //! source is changed, and nothing in the archive except the drill's own two files.
@@ -24,6 +24,7 @@ mod scratch;
 mod source_server;
 mod target;
 mod throwaway;
+mod turn;
 mod unmade;
 
 use std::collections::HashMap;

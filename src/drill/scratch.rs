@@ -3,10 +3,9 @@
 //! The name contains the cluster's identifier and the database's OID, so that a drill can identify the
 //! leftovers of an earlier one of the same database, and drops nothing else.
 
-use archive::drills;
+use archive::drills::{self, Begun};
 use archive::DatabaseDir;
 use pgrx::prelude::*;
-use serde::Deserialize;
 
 use super::client;
 use super::target::Target;
@@ -31,15 +30,33 @@ fn names(database: pg_sys::Oid) -> [String; 2] {
 
 /// Drops the scratch database, and the roles and tablespaces that its restore created. Records in the archive
 /// that nothing is left.
-pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Result<(), Failure> {
-    let mut told = Vec::new();
+pub fn remove(
+    target: &Target,
+    place: &DatabaseDir,
+    database: pg_sys::Oid,
+    begun: &Begun,
+) -> Result<(), Failure> {
+    if let Some(server) = begun
+        .server
+        .as_ref()
+        .filter(|it| **it != target.system_identifier)
+    {
+        // Whatever has these names and OIDs here is somebody else's.
+        left_on(server, target);
+        return Ok(drills::end(place)?);
+    }
     let names = names(database);
     wait_for_the_restore(target, &names[0])?;
     for name in names {
         if !is_there(target, &name)? {
             continue;
         }
-        told.extend(made_by_the_restore_in(target, &name)?);
+        let told = made_by_the_restore_in(target, &name)?;
+        if !told.is_empty() {
+            // Nobody can tell it when the database has gone.
+            let noted = drills::made_ids(place).into_iter().chain(told);
+            drills::note_made(place, &noted.collect::<Vec<String>>())?;
+        }
         // A subscription would prevent dropping the database; if it were dropped unchanged, it would drop the
         // source's slot at the publisher.
         const SUBSCRIPTIONS: &str = "SELECT format('ALTER SUBSCRIPTION %I DISABLE', subname), \
@@ -57,11 +74,7 @@ pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Re
         let drop = format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE);");
         client::sql(&target.maintenance, target.version, &drop)?;
     }
-    let made = |kind| {
-        let told = drills::oids_of(kind, told.iter().map(String::as_str));
-        [drills::made(place, kind), told].concat()
-    };
-    let (roles, spaces) = (made('r'), made('t'));
+    let (roles, spaces) = (drills::made(place, 'r'), drills::made(place, 't'));
     // A role that can log in has come into use.
     let script = format!(
         "SELECT pg_catalog.format('DROP ROLE %I', rolname) FROM pg_catalog.pg_roles \
@@ -86,6 +99,19 @@ pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Re
     Ok(drills::end(place)?)
 }
 
+/// The connection parameters lead to another server than at the drill's start.
+fn left_on(server: &str, target: &Target) {
+    let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+    let message = "pg_incrbackup: the target server of a drill that did not end is another one now";
+    let detail = format!(
+        "What it has created is left on the server with the system identifier {server}; this one has {}.",
+        target.system_identifier
+    );
+    Failure::new(code, message)
+        .detail(detail)
+        .log(PgLogLevel::WARNING);
+}
+
 /// A server process that is creating the database, or was, may not have noticed yet that its program is gone: the database
 /// would appear when it has been looked for. 55P03 if it takes too long.
 fn wait_for_the_restore(target: &Target, name: &str) -> Result<(), Failure> {
@@ -97,20 +123,23 @@ fn wait_for_the_restore(target: &Target, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the restore says in the database that it has made beside it: it is committed together with the roles, while the
-/// drill may have been stopped before it could note them. Nothing that somebody else has made there is read.
+/// What the restore says in the database that it has made beside it, `r` and `t` with OIDs: it is committed together with
+/// the roles, while the drill may have been stopped before it could note them, and before tablespaces are created, each of
+/// those that were missing. Nothing that somebody else has made there is read.
 fn made_by_the_restore_in(target: &Target, name: &str) -> Result<Vec<String>, Failure> {
     const MADE: &str = "SELECT count(*) = 1 AS is_there FROM pg_class AS c \
             JOIN pg_namespace AS n ON n.oid = relnamespace \
             JOIN pg_roles AS r ON r.oid = relowner AND r.oid = nspowner \
         WHERE nspname = 'incr_restore' AND relname = 'state' AND relkind = 'r' AND rolname = current_user \\gset\n\
         \\if :is_there\n\
-        SELECT value FROM incr_restore.state WHERE name = 'made';\n\
+        WITH made AS (SELECT value::jsonb AS made FROM incr_restore.state WHERE name = 'made') \
+        SELECT jsonb_array_elements_text(made -> 'ids') FROM made \
+        UNION SELECT concat('t', s.oid) FROM made, jsonb_array_elements(made -> 'missing_spaces') AS name, \
+            pg_tablespace AS s JOIN pg_roles AS r ON r.oid = spcowner \
+        WHERE rolname = current_user AND pg_tablespace_location(s.oid) LIKE 'pg\\_tblspc/%' \
+            AND textsend(spcname::text) = (SELECT decode(string_agg(lpad(to_hex(byte::int), 2, '0'), '' ORDER BY place), 'hex') \
+                FROM jsonb_array_elements_text(name) WITH ORDINALITY AS n (byte, place));\n\
         \\endif\n";
-    #[derive(Default, Deserialize)]
-    struct Made {
-        ids: Vec<String>,
-    }
     let ran = client::psql(target.database(name), target.version, MADE, true)?;
     if !ran.is_good {
         // One that the server has not finished creating, or dropping.
@@ -119,8 +148,8 @@ fn made_by_the_restore_in(target: &Target, name: &str) -> Result<Vec<String>, Fa
             ran.tail(4)
         );
     }
-    let made: Made = serde_json::from_slice(&ran.output).unwrap_or_default();
-    Ok(made.ids)
+    let ids = String::from_utf8_lossy(&ran.output);
+    Ok(ids.split_whitespace().map(str::to_owned).collect())
 }
 
 /// 42P04 if a database has that name and is not known to be from a drill of ours. A copy of this server has

@@ -26,6 +26,8 @@ pub struct Target {
     pub maintenance: String,
     /// As in `server_version_num`.
     pub version: u32,
+    /// As in pg_control_system().
+    pub system_identifier: String,
     is_this_server: bool,
     /// When its postmaster started.
     started: String,
@@ -34,6 +36,7 @@ pub struct Target {
 /// Facts that a server reports about itself.
 struct Facts {
     version: u32,
+    system_identifier: String,
     is_this_server: bool,
     started: String,
 }
@@ -54,6 +57,7 @@ impl Target {
                         conninfo: own,
                         maintenance,
                         version: facts.version,
+                        system_identifier: facts.system_identifier,
                         is_this_server: facts.is_this_server,
                         started: facts.started,
                     })
@@ -72,6 +76,7 @@ impl Target {
             conninfo: throwaway.conninfo.clone(),
             maintenance,
             version: facts.version,
+            system_identifier: facts.system_identifier,
             is_this_server: false,
             started: facts.started,
         })
@@ -186,6 +191,7 @@ fn look(maintenance: &str) -> Result<Facts, Failure> {
         .map_err(|_| unusable("its version could not be parsed"))?;
     Ok(Facts {
         version,
+        system_identifier: system.to_string(),
         is_this_server,
         started: started.to_string(),
     })

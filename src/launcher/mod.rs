@@ -160,8 +160,9 @@ impl Launcher {
     /// result could not be recorded. They are logged once.
     fn with_room(&mut self, backed_up: &[pg_sys::Oid]) -> Vec<pg_sys::Oid> {
         let mut served = Vec::new();
+        let now = archive::time::now().timestamp_micros();
         for database in backed_up {
-            if status::update(*database, |_| ()).is_some() {
+            if status::update(*database, |entry| entry.note_reading(now)).is_some() {
                 self.without_room.remove(&database.to_u32());
                 served.push(*database);
             } else if self.without_room.insert(database.to_u32()) {

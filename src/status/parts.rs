@@ -55,6 +55,8 @@ pub enum DrillPhase {
     #[default]
     Idle,
     Starting,
+    /// Waiting for other drills to the same server.
+    WaitingForOthers,
     /// Waiting for the DDL fence, or for capture.
     Moment,
     ReadingSource,

@@ -218,6 +218,12 @@ fn errors_and_failed_bases_are_counted() {
                 "SELECT base_failures > 0 AND base_age_seconds IS NOT NULL FROM incr_metrics()",
             )
     });
+    // Also where nothing was captured since the server's start.
+    fs::rename(&archive, &aside).expect("one file system");
+    c.restart();
+    wait_until("its delay is measured again", || {
+        c.is_true("SELECT last_commit_at IS NULL AND behind_seconds > 0 FROM incr_metrics()")
+    });
 }
 
 /// Tables of every kind of identity: those that lose rows are the ones that incr_slot_health() always named.

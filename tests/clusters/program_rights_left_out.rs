@@ -114,7 +114,7 @@ fn what_a_role_may_not_make_is_named_before_the_first_row_and_made_by_a_superuse
     let (status, text) = plain.restore(&c, &options);
     assert_eq!(status, 1, "{text}");
     assert!(
-        text.contains("exists, and what the role may not make"),
+        text.contains("exists, and what this server refuses"),
         "{text}"
     );
     assert_eq!(

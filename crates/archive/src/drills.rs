@@ -83,6 +83,9 @@ pub struct Begun {
     pub started_at: Time,
     pub database_oid: u32,
     pub conninfo: String,
+    /// The system identifier of that server; `None` in notes of versions before 0.4.0, and for a throwaway server.
+    #[serde(default)]
+    pub server: Option<String>,
     /// The throwaway server's place; `None`: it restores to another server.
     #[serde(default)]
     pub throwaway: Option<ThrowawayPlace>,
@@ -167,14 +170,15 @@ fn made_file(database: &DatabaseDir) -> PathBuf {
     database.path().join(DRILL_MADE)
 }
 
-/// The OIDs of roles (`r`) or tablespaces (`t`) that the drill's restore created.
-pub fn made(database: &DatabaseDir, kind: char) -> Vec<u32> {
+/// What the drill's restore has created, as it was noted.
+pub fn made_ids(database: &DatabaseDir) -> Vec<String> {
     let text = fs::read_to_string(made_file(database)).unwrap_or_default();
-    oids_of(kind, text.split_whitespace())
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The OIDs of one kind among what a restore says that it has made.
-pub fn oids_of<'a>(kind: char, ids: impl Iterator<Item = &'a str>) -> Vec<u32> {
+/// The OIDs of roles (`r`) or tablespaces (`t`) of it.
+pub fn made(database: &DatabaseDir, kind: char) -> Vec<u32> {
+    let ids = made_ids(database).into_iter();
     ids.filter_map(|id| id.strip_prefix(kind)?.parse().ok())
         .collect()
 }

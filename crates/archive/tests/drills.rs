@@ -127,7 +127,8 @@ fn a_drill_that_has_begun_is_known_until_nothing_is_left_of_it() {
     let begun = Begun {
         started_at: at(1),
         database_oid: 16384,
-        conninfo: String::new(),
+        conninfo: "host=standby2".into(),
+        server: Some("7713570908643097509".into()),
         throwaway: None,
     };
     drills::begin(&database, &begun).unwrap();
@@ -140,6 +141,7 @@ fn a_drill_that_has_begun_is_known_until_nothing_is_left_of_it() {
     drills::note_made(&database, &ids).unwrap();
     assert_eq!(drills::made(&database, 'r'), [16390]);
     assert_eq!(drills::made(&database, 't'), [16401]);
+    assert_eq!(drills::made_ids(&database), ids);
     drills::end(&database).unwrap();
     assert_eq!(drills::begun(&database).unwrap(), None);
     assert!(drills::made(&database, 'r').is_empty());

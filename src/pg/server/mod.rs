@@ -1,6 +1,7 @@
 //! Properties of the running server and this process.
 
 pub mod child_server;
+pub mod dialog;
 pub mod fence;
 pub mod guc;
 pub mod process;

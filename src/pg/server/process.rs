@@ -122,12 +122,12 @@ impl Drop for Program {
     }
 }
 
-fn descriptor(pipe: &Option<impl AsRawFd>) -> i32 {
+pub(super) fn descriptor(pipe: &Option<impl AsRawFd>) -> i32 {
     pipe.as_ref().map_or(-1, AsRawFd::as_raw_fd)
 }
 
 /// Reads once; closes the pipe at its end.
-fn read_some(pipe: &mut Option<impl Read>, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read_some(pipe: &mut Option<impl Read>, buffer: &mut [u8]) -> io::Result<usize> {
     let Some(open) = pipe else { return Ok(0) };
     match open.read(buffer) {
         Ok(0) => {
@@ -140,7 +140,7 @@ fn read_some(pipe: &mut Option<impl Read>, buffer: &mut [u8]) -> io::Result<usiz
 }
 
 /// Which of the descriptors (-1: none) have data to read, or are at their end.
-fn poll(descriptors: [i32; 2], timeout: Duration) -> [bool; 2] {
+pub(super) fn poll(descriptors: [i32; 2], timeout: Duration) -> [bool; 2] {
     let mut waits = descriptors.map(|fd| libc::pollfd {
         fd,
         events: libc::POLLIN,
@@ -155,7 +155,7 @@ fn poll(descriptors: [i32; 2], timeout: Duration) -> [bool; 2] {
 }
 
 /// Runs in the child between fork and exec.
-fn prepare_child() -> io::Result<()> {
+pub(super) fn prepare_child() -> io::Result<()> {
     // SAFETY: system calls without memory of this process. The server's open files are closed at
     // exec; where the kernel can't do that at once, they stay open, as they do for COPY PROGRAM.
     unsafe {

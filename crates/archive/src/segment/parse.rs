@@ -148,6 +148,11 @@ impl<R: Read> Scanner<R> {
         scanner
     }
 
+    /// Whether the texts of the next lines are kept as well: for a reader of few of them.
+    pub fn keep_text(&mut self, keeps: bool) {
+        self.line.keeps_text = keeps;
+    }
+
     /// The next event; `None` at the end of the file, which is between two transactions or after a footer, or
     /// after [`Event::Torn`]. Errors are the reader's own.
     pub fn next_event(&mut self) -> io::Result<Option<Event>> {

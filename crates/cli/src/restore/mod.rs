@@ -89,7 +89,7 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
         foresee(loading, &plan, &mut session, &report, options).await?;
     } else if rights.is_guarded() {
         report.warn(
-            "what this server does not let the role make is only known in a database that exists: create it, empty, for \
+            "what this server refuses is only known in a database that exists: create it, empty, for \
              a dry run that says so",
         );
     }
@@ -334,6 +334,9 @@ async fn fill(
         foresee(loading.clone(), plan, &mut asking, report, options).await?;
     }
     base::prepare(&mut session, &plan.base.metadata.source.encoding, rights).await?;
+    // Functions of ours are made before there are event triggers, which may fire always.
+    target.sets.prepare(&session).await?;
+    let checks = Checks::prepare(&session, skip_checks.clone()).await?;
     if target.progress.stage < Stage::Changes {
         report.begin("base", plan.figures.base_bytes);
         let mut tell = |bytes| report.read(bytes, "");
@@ -343,14 +346,12 @@ async fn fill(
         target.progress = loaded.ok_or_else(gone)?;
         report.end();
     }
-    target.sets.prepare(&session).await?;
     target.progress.set(&session).await?;
     if target.progress.is_set_due {
         let count = usize::try_from(target.progress.sets).unwrap_or(usize::MAX);
         target.sets.apply_properties(&session, count).await?;
     }
     report.begin("changes", plan.figures.segment_bytes);
-    let checks = Checks::prepare(&session, skip_checks).await?;
     let storage = Arc::clone(&source.storage);
     let with = With {
         checks,

@@ -45,6 +45,8 @@ pub struct Entries<'a> {
     pub(super) rights: Rc<Rights>,
     /// Nothing is committed, and no rows are loaded: it is only asked what would be refused.
     pub(super) is_rehearsal: bool,
+    /// In a scratch database, which no other run goes on with.
+    pub(super) is_part: bool,
     /// Foreign keys will be set aside.
     pub(super) sets_keys_aside: bool,
     pub(super) keys: Vec<Noted>,
@@ -87,6 +89,7 @@ impl<'a> Entries<'a> {
             has_set: false,
             rights: Rc::clone(&loading.rights),
             is_rehearsal: loading.is_rehearsal,
+            is_part: loading.part.is_some(),
             sets_keys_aside: loading.sets_keys_aside,
             keys: kept(progress, "noted_keys")?,
             counts: Counts::new(kept(progress, "uncounted")?),

@@ -15,7 +15,7 @@ use super::rows;
 use super::selection::Selection;
 use super::shown::{Carried, Shown, ToCarry};
 use super::wanted::Wanted;
-use super::{cut, moved, permitted, trusted};
+use super::{cut, hashed, moved, permitted, trusted};
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::restore::plan::Plan;
@@ -69,6 +69,9 @@ pub async fn over(
     let refused = whereto.rights.take_left_out();
     if whereto.rights.is_guarded() {
         missed::ensure_none_missing(&chosen, &refused)?;
+    }
+    if options.has(Section::Data) {
+        hashed::look_for(&scratch, &mut chosen).await?;
     }
     let mut left_out = cut::off(&scratch, &mut chosen).await?;
     let set_aside = match &options.into_schema {

@@ -20,6 +20,8 @@ pub struct Relation {
     pub name: String,
     /// The uppermost partitioned table of the part that it is a partition of; else itself.
     pub root: u32,
+    /// Its rows go by `root`: they may belong to another partition in the target ([`super::hashed`]).
+    pub is_by_root: bool,
 }
 
 /// What was chosen.
@@ -109,6 +111,7 @@ pub async fn find(session: &mut Session, selection: &Selection, wanted: &Wanted)
             written,
             name,
             root: root(oid, &above, &kinds),
+            is_by_root: false,
         });
     Ok(Chosen {
         relations: relations.collect(),

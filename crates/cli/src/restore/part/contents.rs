@@ -10,6 +10,7 @@ use archive_query::catalog::{Base, Chain};
 use archive_query::history::scanner::Words;
 use flate2::bufread::MultiGzDecoder;
 
+use super::hashed;
 use super::wanted::{Kind, Name, Wanted};
 use crate::error::{Error, Result};
 use crate::restore::plan::Plan;
@@ -22,13 +23,15 @@ pub struct Contents {
     pub schemas: Vec<(u32, Vec<u8>)>,
     /// Partitioned table and partition.
     pub attached: Vec<(Name, Name)>,
+    /// OIDs of tables that may be partitioned by hash of an enum.
+    pub hashed: Vec<u32>,
 }
 
 /// OIDs of catalogs (catalog/pg_*.h).
 const PG_CLASS: u32 = 1259;
 const PG_NAMESPACE: u32 = 2615;
-/// An ATTACH PARTITION has a bound, which may be long.
-const LONGEST_ATTACH: u64 = 1 << 20;
+/// A definition of which no more is read: an ATTACH PARTITION has a bound, and a table columns.
+const LONGEST: u64 = 8 << 20;
 
 /// Reads them.
 pub fn read(storage: &dyn Storage, chain: &Chain, base: &Base) -> Result<Contents> {
@@ -59,8 +62,10 @@ pub fn read(storage: &dyn Storage, chain: &Chain, base: &Base) -> Result<Content
         contents.add(entry);
     }
     let dump = file(dump);
-    let attached = attached(storage, &dump, &listed);
-    contents.attached = attached.map_err(storage::failed("read", storage, &dump))?;
+    let read = texts(storage, &dump, &listed, &mut |entry, text| {
+        contents.add_text(entry, text);
+    });
+    read.map_err(storage::failed("read", storage, &dump))?;
     Ok(contents)
 }
 
@@ -103,17 +108,16 @@ fn missing(storage: &dyn Storage, file: &str) -> Error {
 fn of_directory(toc: &Toc) -> Contents {
     let mut contents = Contents::default();
     for entry in &toc.entries {
-        contents.add(&Listed {
+        let listed = Listed {
             table_oid: entry.table_oid,
             oid: entry.oid,
             kind: entry.kind.clone(),
             schema: entry.namespace.clone().filter(|name| !name.is_empty()),
             name: entry.tag.clone(),
             ..Listed::default()
-        });
-        if entry.kind == b"TABLE ATTACH" {
-            contents.attached.extend(attach_of(&entry.definition));
-        }
+        };
+        contents.add(&listed);
+        contents.add_text(&listed, &entry.definition);
     }
     contents
 }
@@ -133,17 +137,31 @@ impl Contents {
             self.relations.push((entry.oid, kind, name));
         }
     }
+
+    /// What the definition says of partitions.
+    fn add_text(&mut self, entry: &Listed, text: &[u8]) {
+        match entry.kind.as_slice() {
+            b"TABLE ATTACH" => self.attached.extend(attach_of(text)),
+            b"TABLE" if hashed::may_be(text) => self.hashed.push(entry.oid),
+            _ => {}
+        }
+    }
 }
 
-/// The texts of entries that attach partitions say of what.
-fn attached(storage: &dyn Storage, dump: &str, listed: &[Listed]) -> io::Result<Vec<(Name, Name)>> {
-    let is_attach = |entry: &&(&Listed, u64)| entry.0.kind == b"TABLE ATTACH";
+/// Shows the texts of the entries that make tables or attach partitions.
+fn texts(
+    storage: &dyn Storage,
+    dump: &str,
+    listed: &[Listed],
+    show: &mut dyn FnMut(&Listed, &[u8]),
+) -> io::Result<()> {
+    let is_shown =
+        |entry: &&(&Listed, u64)| matches!(entry.0.kind.as_slice(), b"TABLE" | b"TABLE ATTACH");
     let ends = listed.iter().skip(1).map(|next| next.offset);
     let ends = ends.chain([u64::MAX]);
     let entries: Vec<(&Listed, u64)> = listed.iter().zip(ends).collect();
-    let mut found = Vec::new();
     let mut input: Option<(u64, Box<dyn Read + Send>)> = None;
-    for (entry, end) in entries.iter().filter(is_attach) {
+    for (entry, end) in entries.iter().filter(is_shown) {
         let (at, mut reader) = match input.take() {
             Some(open) => open,
             None => open(storage, dump, entry.offset)?,
@@ -152,14 +170,14 @@ fn attached(storage: &dyn Storage, dump: &str, listed: &[Listed]) -> io::Result<
             &mut reader.by_ref().take(entry.offset - at),
             &mut io::sink(),
         )?;
-        let length = (end - entry.offset).min(LONGEST_ATTACH);
+        let length = (end - entry.offset).min(LONGEST);
         let mut text = Vec::new();
         reader.by_ref().take(length).read_to_end(&mut text)?;
         let body = super::super::base::without_head(&text).unwrap_or_default();
-        found.extend(attach_of(body));
+        show(entry, body);
         input = Some((entry.offset + text.len() as u64, reader));
     }
-    Ok(found)
+    Ok(())
 }
 
 /// The dump's text from `offset` on, or from its beginning where it is compressed: where it begins, and the text.

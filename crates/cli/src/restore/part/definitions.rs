@@ -143,7 +143,7 @@ fn divided(models: &HashMap<Key, Model>, effects: Vec<Effect>, options: &Options
             .map(|(effect, _)| effect.key)
             .collect();
         while let Some(key) = needed.pop() {
-            if post.contains(&key) && !is_relation_with_rows(key, models) && early.insert(key) {
+            if post.contains(&key) && !is_divided(key, models) && early.insert(key) {
                 let of_it = effects.iter().filter(|effect| effect.key == key);
                 needed.extend(of_it.flat_map(|effect| effect.needs.clone()));
             }
@@ -175,12 +175,17 @@ fn divided(models: &HashMap<Key, Model>, effects: Vec<Effect>, options: &Options
     definitions
 }
 
-/// A refresh is in post-data, but its view is not.
-fn is_relation_with_rows(key: Key, models: &HashMap<Key, Model>) -> bool {
+/// A refresh is in post-data, but its view is not, and so is a constraint that is NOT VALID of a table or a domain.
+fn is_divided(key: Key, models: &HashMap<Key, Model>) -> bool {
     matches!(
         models.get(&key),
-        Some(Model::MaterializedView(_) | Model::Table(_))
+        Some(Model::MaterializedView(_) | Model::Table(_) | Model::Domain(_))
     )
+}
+
+/// Whether it makes a constraint of a column or a domain that rows may contradict, or comments on one.
+fn may_be_contradicted(effect: &Effect) -> bool {
+    effect.sql.ends_with(" NOT VALID") || effect.sql.starts_with("COMMENT ON CONSTRAINT ")
 }
 
 fn is_post_data(effect: &Effect, models: &HashMap<Key, Model>) -> bool {
@@ -191,11 +196,14 @@ fn is_post_data(effect: &Effect, models: &HashMap<Key, Model>) -> bool {
     match effect.class {
         "index" | "trigger" | "rule" | "policy" | "statistics object" => true,
         "constraint" => match models.get(&effect.key) {
-            Some(Model::Constraint(constraint)) => constraint.kind != "c",
+            Some(Model::Constraint(constraint)) => {
+                constraint.kind != "c" || !constraint.is_validated
+            }
             _ => true,
         },
         "materialized view" => effect.verb == "refresh" || names_index(),
-        "table" => names_index(),
+        "table" => names_index() || may_be_contradicted(effect),
+        "domain" => may_be_contradicted(effect),
         _ => false,
     }
 }

@@ -73,6 +73,7 @@ fn rows_that_others_refer_to_come_first() {
         written: String::new(),
         name: String::new(),
         root: key.oid,
+        is_by_root: false,
     };
     let sorted = |graph: &Graph| {
         let sorted = graph.referenced_first(&[relation(TABLE), relation(OTHER)]);

@@ -20,6 +20,7 @@
 //! | --- | --- |
 //! | [`options`], [`pattern`], [`selection`] | what is asked for |
 //! | [`contents`], [`wanted`], [`filter`] | which relations, entries and lines of the archive that is |
+//! | [`hashed`] | partitions by hash of an enum, whose changes name the root of their tree |
 //! | [`chosen`], [`graph`] | what it is in the scratch database |
 //! | [`cut`], [`moved`] | what is altered there |
 //! | [`catalogs`], [`definitions`] | definitions, by [`effects`] |
@@ -40,6 +41,7 @@ mod definitions;
 mod existing;
 pub mod filter;
 mod graph;
+pub mod hashed;
 mod keys;
 mod missed;
 mod moved;
@@ -103,6 +105,7 @@ pub fn ensure_sound(storage: &dyn Storage, plan: &Plan, wanted: &Wanted) -> Resu
 /// Restores a part.
 pub async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     options.part.ensure_sensible()?;
+    options.part.ensure_rows_for(&options.skip_check)?;
     if options.globals {
         let message = "--globals is for a whole database";
         return Err(Error::wrong_use(

@@ -122,6 +122,16 @@ impl Options {
         Ok(())
     }
 
+    /// Refuses a CHECK that is to be skipped where no rows are restored that it could refuse.
+    pub fn ensure_rows_for(&self, skip_check: &[String]) -> Result<()> {
+        if skip_check.is_empty() || self.has(Section::Data) {
+            return Ok(());
+        }
+        let message = "--skip-check loads rows that a CHECK refuses, and no rows are restored";
+        let hint = "Without it, the definitions have the constraint as the source has it.";
+        Err(Error::wrong_use(message, hint))
+    }
+
     /// Whether a section is wanted.
     pub fn has(&self, section: Section) -> bool {
         if self.schema_only {

@@ -30,8 +30,8 @@ const COLUMNS: &str =
     "SELECT attname::text FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attnum > 0 \
     AND NOT attisdropped AND attgenerated = '' ORDER BY attnum";
 
-/// What is to be copied. `keeps_tables`: partitions are as in the scratch database; else their rows go where the target's
-/// own partitions take them.
+/// What is to be copied. `keeps_tables`: partitions are as in the scratch database, but those by hash of an enum; else their
+/// rows go where the target's own partitions take them.
 pub async fn tables(
     scratch: &Session,
     relations: &[Relation],
@@ -40,7 +40,7 @@ pub async fn tables(
     let mut all = Vec::new();
     for relation in relations.iter().filter(|it| it.kind == "r") {
         let root = relations.iter().find(|it| it.oid == relation.root);
-        let into = if keeps_tables {
+        let into = if keeps_tables && !relation.is_by_root {
             relation
         } else {
             root.unwrap_or(relation)
@@ -106,8 +106,16 @@ impl Copied {
         let mut sent = 0;
         while let Some(row) = rows.next().await {
             // The server sends each row as a message.
-            piece.extend_from_slice(&row?);
+            let mut row = row?;
             sent += 1;
+            // Of a long one only a piece is in memory twice.
+            while row.len() >= PIECE {
+                if !piece.is_empty() {
+                    sink.send(piece.split().freeze()).await?;
+                }
+                sink.send(row.split_to(PIECE)).await?;
+            }
+            piece.extend_from_slice(&row);
             if piece.len() >= PIECE {
                 sink.send(piece.split().freeze()).await?;
             }

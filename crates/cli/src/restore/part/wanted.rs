@@ -15,6 +15,7 @@ use archive_query::history::literal::names_of;
 
 use super::contents::{self, Contents};
 use super::filter::NOT_OF_A_PART;
+use super::hashed;
 use super::selection::Selection;
 use crate::error::{Error, Result};
 use crate::quote::shown;
@@ -108,18 +109,21 @@ impl Wanted {
     pub fn find(storage: &dyn Storage, plan: &Plan, selection: &Selection) -> Result<Wanted> {
         ensure_effects(plan)?;
         let contents = contents::read(storage, &plan.chain, &plan.base)?;
+        let mut hashed: BTreeSet<u32> = contents.hashed.iter().copied().collect();
         let at_base = Relations::of(contents);
         let mut now = at_base.clone();
-        let mut parents: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-        note_parents(&now, &mut parents);
+        let mut parents = Parents::new();
+        note_parents(&now.all, &mut parents);
         for change in &plan.needs.changes {
             if plan.applies(change.xid, change.lsn) {
                 now.follow(&change.effect, change.at, change.xid);
+                note_parents(now.all.get_key_value(&change.effect.oid), &mut parents);
+                hashed.extend(change.is_hashed.then_some(change.effect.oid));
             }
         }
-        note_parents(&now, &mut parents);
         let chosen = now.chosen(selection)?;
         let oids = with_those_below(&chosen, &parents);
+        let oids = hashed::with_trees(oids, &hashed, &parents);
         let name = |oid: &u32| at_base.all.get(oid).map(|it| (*oid, it.name.clone()));
         Ok(Wanted {
             names: oids.iter().filter_map(name).collect(),
@@ -179,17 +183,20 @@ fn ensure_effects(plan: &Plan) -> Result<()> {
     Err(Error::failed(message, hint))
 }
 
-fn note_parents(relations: &Relations, parents: &mut BTreeMap<u32, BTreeSet<u32>>) {
-    for (oid, relation) in &relations.all {
+/// Parents at any time, by OID.
+pub type Parents = BTreeMap<u32, BTreeSet<u32>>;
+
+fn note_parents<'r>(
+    relations: impl IntoIterator<Item = (&'r u32, &'r Relation)>,
+    parents: &mut Parents,
+) {
+    for (oid, relation) in relations {
         parents.entry(*oid).or_default().extend(&relation.parents);
     }
 }
 
 /// Partitions at any time, at any depth.
-fn with_those_below(
-    chosen: &BTreeSet<u32>,
-    parents: &BTreeMap<u32, BTreeSet<u32>>,
-) -> BTreeSet<u32> {
+pub fn with_those_below(chosen: &BTreeSet<u32>, parents: &Parents) -> BTreeSet<u32> {
     let mut all = chosen.clone();
     loop {
         let is_below = |above: &BTreeSet<u32>| above.iter().any(|oid| all.contains(oid));

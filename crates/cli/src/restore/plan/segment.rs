@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use archive::checksum::Hashing;
 use archive::layout::Stored;
-use archive::segment::{ClusterFact, Effect, Event, Header, Lost, Scanner};
+use archive::segment::{ClusterFact, Effect, Event, Header, Lost, Part, Scanner};
 use archive::storage::{self, Storage};
 use archive::time::Time;
 use archive::Lsn;
@@ -13,6 +13,7 @@ use archive_query::catalog::{Chain, Segment};
 
 use super::moment::Moment;
 use crate::error::{Error, Result};
+use crate::restore::part::hashed;
 
 /// Classes of effects that say what relations are called.
 const FOLLOWED: [&str; 6] = [
@@ -87,6 +88,8 @@ pub struct Change {
     pub lsn: Lsn,
     pub at: Option<Time>,
     pub effect: Effect,
+    /// It makes a table that may be partitioned by hash of an enum.
+    pub is_hashed: bool,
 }
 
 /// A flag that names what is lost.
@@ -105,6 +108,13 @@ impl Needs {
         let has_changes = !self.changes.is_empty() || self.text_only.is_some();
         let has_facts = !self.roles.is_empty() || !self.tablespaces.is_empty();
         !has_changes && !has_facts && self.lost.is_empty()
+    }
+
+    /// The last change makes a table, by this statement.
+    fn has_made(&mut self, create: &[u8]) {
+        if let Some(change) = self.changes.last_mut() {
+            change.is_hashed = hashed::may_be(create);
+        }
     }
 
     fn add(&mut self, fact: ClusterFact) {
@@ -173,10 +183,23 @@ pub fn read(
     let mut scanner = Scanner::new(&mut hashing);
     let mut open = None;
     let mut footer = None;
-    while let Some(event) = scanner
-        .next_event()
+    // The statement that makes a table.
+    let mut made: Option<Vec<u8>> = None;
+    while let Some((part, event)) = scanner
+        .next_line()
         .map_err(storage::failed("read", storage, &file))?
     {
+        let Some(event) = event else {
+            if let (Part::Block(is_last), Some(text)) = (part, &mut made) {
+                text.extend_from_slice(scanner.text());
+                text.push(b'\n');
+                if is_last {
+                    needs.has_made(&made.take().unwrap_or_default());
+                    scanner.keep_text(false);
+                }
+            }
+            continue;
+        };
         match event {
             Event::Header(header) => {
                 facts.end_lsn = header.start_lsn;
@@ -236,11 +259,16 @@ pub fn read(
             }
             Event::Effect(effect) if FOLLOWED.contains(&effect.class.as_str()) => {
                 if let Some((xid, lsn, at)) = open {
+                    if (effect.class.as_str(), effect.verb.as_str()) == ("table", "create") {
+                        made = Some(Vec::new());
+                        scanner.keep_text(true);
+                    }
                     needs.changes.push(Change {
                         xid,
                         lsn,
                         at,
                         effect: *effect,
+                        is_hashed: false,
                     });
                 }
             }

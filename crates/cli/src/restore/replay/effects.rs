@@ -279,11 +279,12 @@ impl Replay<'_> {
             mentions(text, &["event trigger"]),
             mentions(text, &OF_TABLES),
         );
-        if events {
-            self.quiet.restore(self.session, Kinds::Event).await?;
-        }
+        // In this order: event triggers fire at what sets the others back.
         if others {
             self.quiet.restore(self.session, Kinds::OfTables).await?;
+        }
+        if events {
+            self.quiet.restore(self.session, Kinds::Event).await?;
         }
         Ok(events || others)
     }

@@ -185,7 +185,7 @@ impl LeftOut {
             return Ok(());
         }
         let message = format!(
-            "\"{}\" exists, and what the role may not make is to be written there",
+            "\"{}\" exists, and what this server refuses is to be written there",
             path.display()
         );
         Err(Error::failed(
@@ -227,8 +227,9 @@ impl LeftOut {
     /// `key`: what psql needs to know to execute meta-commands again (CVE-2025-8714), as in a dump.
     fn text(&self, encoding: &str, key: &str) -> Vec<u8> {
         let mut text = format!(
-            "-- What the restoring role was not permitted to make, in the order of the source: run it in the restored\n\
-             -- database, as a superuser, with psql. Names are those of the time of each statement.\n\n\
+            "-- What the server refused, in the order of the source, with its reasons. What the role was not permitted to\n\
+             -- make, a superuser makes: run it in the restored database, with psql. Names are those of the time of each\n\
+             -- statement.\n\n\
              \\restrict {key}\n\nSET client_encoding = '{encoding}';\nSET search_path = '';\nSET check_function_bodies = off;\n\
              SET xmloption = content;\nSET default_tablespace = '';\n"
         )
