@@ -778,3 +778,54 @@ fn roles_that_a_part_names_are_made_or_what_they_have_is_left_out() {
     assert_eq!(target.sql_in("live", owner).trim_matches('"'), "bob");
     assert_nothing_left(&target);
 }
+
+#[test]
+fn everything_that_acts_on_rows_comes_as_a_part_beside_other_things() {
+    let c = program_rights::with_changes("plain");
+    let options = ["--no-owner", "--no-privileges", "--no-large-objects"];
+    let options = if c.version() < 16 {
+        ["--no-owner", "--no-privileges", "--no-blobs"]
+    } else {
+        options
+    };
+    let source = program_rights::dumped(&c, c.database(), &options);
+    // Sequences are exact there, and may be further on later.
+    let lsn = c.flush();
+    let own = with(&[&OWN, &["--until-lsn", &lsn]]);
+    c.sql("CREATE ROLE plain LOGIN CREATEDB; CREATE DATABASE live OWNER plain;");
+    let role = Role {
+        c: &c,
+        name: "plain",
+    };
+    role.restored("live", &with(&[&["--schema", "*"], &own]));
+    program_rights::assert_same(&source, &program_rights::dumped(&c, "live", &options));
+    // By sections, as far as row security lets its owner.
+    let part = [
+        "--schema",
+        "*",
+        "--exclude-table",
+        "secret",
+        "--exclude-table",
+        "of_secret",
+        "--exclude-table",
+        "hidden",
+    ];
+    role.restored(
+        "by_turns",
+        &with(&[&part, &own, &["--section", "pre-data"]]),
+    );
+    role.restored("by_turns", &with(&[&part, &own, &["--section", "data"]]));
+    role.restored(
+        "by_turns",
+        &with(&[&part, &own, &["--section", "post-data"]]),
+    );
+    role.restored("at_once", &with(&[&part, &own]));
+    program_rights::assert_same(
+        &program_rights::dumped(&c, "at_once", &options),
+        &program_rights::dumped(&c, "by_turns", &options),
+    );
+    let (status, text) = role.restore("owned", &["--schema", "*", "--until-lsn", &lsn]);
+    assert!(status == 1 && text.contains("--no-owner"), "{text}");
+    program_rights::assert_same(&source, &program_rights::dumped(&c, "owned", &options));
+    assert_nothing_left(&c);
+}
