@@ -281,6 +281,21 @@ fn a_role_with_createdb_restores_a_part_as_a_superuser_does() {
     role.restored("live", &boxed);
     assert_eq!(owners("box"), "alice alice|t");
 
+    // What somebody has granted on who is no owner, if it can be that role, and that role may be there.
+    c.sql_in("live", "DROP SCHEMA kept CASCADE; DROP SCHEMA was CASCADE");
+    let granted = with(&[
+        &["--table", "kept.orders", "--role", "postgres=plain"],
+        &moment,
+    ]);
+    role.restored("live", &granted);
+    let owned = c.sql_in("live", owner);
+    assert!(owned.contains("alice=r*/plain,bob=r/alice"), "{owned}");
+    c.sql_in("live", "CREATE SCHEMA shut AUTHORIZATION plain");
+    let (status, text) = role.restore("live", &with(&[&granted, &["--into-schema", "shut"]]));
+    let words = "this is left out: permission denied for schema shut: GRANT SELECT ON TABLE shut.orders TO bob";
+    assert!(status == 1 && text.contains(words), "{text}");
+    assert_eq!(c.sql_in("live", "SELECT count(*) FROM shut.orders"), "4");
+
     // A role that may be a replica.
     c.sql("GRANT SET ON PARAMETER session_replication_role TO plain");
     c.sql_in("live", "DROP SCHEMA kept CASCADE");
@@ -741,6 +756,10 @@ fn roles_that_a_part_names_are_made_or_what_they_have_is_left_out() {
             &with(&[&["--table", "hiver"], options]),
         )
     };
+    // By way of a database of another encoding, too.
+    target.sql("CREATE DATABASE pad OWNER guest TEMPLATE template0");
+    let (status, text) = restore(&["--scratch", "pad", "--dry-run"]);
+    assert!(status == 0 && text.contains("ACL public.TABLE "), "{text}");
     // It may make no roles: whatever names one is left out, and told.
     let (status, text) = restore(&[]);
     assert_eq!(status, 1, "{text}");
