@@ -131,6 +131,8 @@ is_brought() {
 
 # run_part NAME DIRECTORY [ARGUMENT…]: a suite, or a module's part of one, through the round trip.
 run_part() {
+    # It restores with the program, which is beside it.
+    cargo build --quiet --package pg_incrbackup-cli
     part=$1
     directory=$2
     shift 2

@@ -3,6 +3,7 @@
 
 use crate::cases::assert_comes_back;
 use crate::healing::{hold_bases, wait_until_healed};
+use crate::program_restore::restore;
 use harness::{wait_until, Cluster, Session};
 use std::fs;
 
@@ -124,9 +125,12 @@ fn what_hangs_on_the_sessions_own_no_longer_is_flagged_and_stops_nothing() {
     lost("identity=public.parted");
     one.run("INSERT INTO t (id) VALUES (9); INSERT INTO beside VALUES (1)");
     c.flush();
-    let output = c.try_restore(&c, "meanwhile", &[]);
-    let output = output.unwrap_or_else(|output| output);
-    assert!(output.contains("are incomplete"), "{output}");
+    let (status, output) = restore(&c, "meanwhile", &[]);
+    assert_eq!(status, 1, "{output}");
+    assert!(
+        output.contains("what cannot be applied is left out"),
+        "{output}"
+    );
     assert_eq!(c.sql_in("meanwhile", "SELECT count(*) FROM beside"), "1");
     drop(hold);
     end(&c, one);

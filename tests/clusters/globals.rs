@@ -16,7 +16,7 @@ fn sets(c: &Cluster) -> Vec<PathBuf> {
     sets
 }
 
-fn newest(c: &Cluster, file: &str) -> String {
+pub(crate) fn newest(c: &Cluster, file: &str) -> String {
     let text = sets(c).last().map(|set| fs::read_to_string(set.join(file)));
     text.and_then(Result::ok).unwrap_or_default()
 }

@@ -3,18 +3,13 @@
 
 use crate::healing::lose;
 use crate::poll::through_decoder_raw;
+use crate::program_restore::restore;
 use harness::{wait_until, Cluster};
 
-/// Restores up to `lsn`; gives the database and what restore.sh printed, whose exit status is 1.
+/// Restores up to `lsn`; gives what was printed. The exit status is 1.
 fn restore_in_part(c: &Cluster, name: &str, options: &[&str]) -> String {
-    let output = c
-        .restore_command(c, name)
-        .args(options)
-        .output()
-        .expect("sh can be run");
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.push_str(&String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    let (status, text) = restore(c, name, options);
+    assert_eq!(status, 1, "{text}");
     text
 }
 
@@ -61,12 +56,11 @@ fn a_moment_inside_gives_all_that_can_be_applied_and_lists_the_rest() {
         "{said}"
     );
     assert!(
-        said.contains("left out, because earlier changes are incomplete:"),
+        said.contains("left out, because earlier changes are lost:"),
         "{said}"
     );
     assert!(said.contains("    UPDATE public.t (1): "), "{said}");
     assert!(said.contains("    DELETE FROM public.t (1): "), "{said}");
-    assert!(said.contains("inside is incomplete"), "{said}");
     for table in ["other", "odd"] {
         let rows = format!("SELECT * FROM {table} ORDER BY a");
         assert_eq!(c.sql_in("inside", &rows), c.sql(&rows), "{table}\n{said}");
@@ -79,22 +73,23 @@ fn a_moment_inside_gives_all_that_can_be_applied_and_lists_the_rest() {
     );
     // Before the flag nothing is missing.
     let earlier = c.restore(&["--until-lsn", &before]).database;
+    // restore.sh refuses such a moment, and names the last one before it.
+    let refused = c.try_restore(&c, "refused", &["--until-lsn", &inside]);
+    let refused = refused.expect_err("something was lost");
+    let last = refused
+        .split("--until-lsn ")
+        .nth(1)
+        .and_then(|rest| rest.split(';').next());
+    let last = last.unwrap_or_else(|| panic!("{refused}"));
+    let by_script = c.restore_by_script(&c, &["--until-lsn", last]).database;
+    assert_eq!(
+        c.sql_in(&by_script, "SELECT count(*), sum(a) FROM t"),
+        "5|15"
+    );
     assert_eq!(c.sql_in(&earlier, "SELECT count(*), sum(a) FROM t"), "5|15");
     held.run("COMMIT");
     wait_until_healed(&c, 2);
     c.sql("INSERT INTO other VALUES (9)");
-    let listed = c
-        .installation()
-        .command("sh")
-        .arg(c.database_directory().join("restore.sh"))
-        .arg("--list")
-        .output();
-    let listed = String::from_utf8_lossy(&listed.expect("sh can be run").stdout).into_owned();
-    assert!(
-        listed.contains("  lost from 20") && listed.contains(": rows of table public.t: UPDATE"),
-        "{listed}"
-    );
-    assert!(!listed.contains(" to now: "), "{listed}");
     // The base behind the flag is chosen by itself; with the one before it, the way leads through.
     c.assert_restores();
     let first = c.bases().remove(0);
@@ -164,10 +159,7 @@ fn an_error_of_another_kind_still_stops_the_restore() {
            CREATE TABLE u (a int PRIMARY KEY); CREATE INDEX ON u ((full() + a)); INSERT INTO u VALUES (1)");
     let inside = c.flush();
     let said = restore_in_part(&c, "inside", &["--until-lsn", &inside]);
-    assert!(
-        said.contains("no room") && said.contains("stopped"),
-        "{said}"
-    );
+    assert!(said.contains("no room"), "{said}");
     let there = "SELECT count(*) FROM pg_database WHERE datname = 'inside'";
     assert_eq!(c.sql(there), "0", "it has not got its name");
     held.run("COMMIT");

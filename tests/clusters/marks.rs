@@ -37,7 +37,7 @@ fn a_mark_is_a_moment() {
         .err()
         .unwrap_or_default();
     assert!(
-        said.contains("mark \"undone\" is not in the segments of any chain"),
+        said.contains("mark \"undone\" is not in the segments of chain-1"),
         "{said}"
     );
 

@@ -46,7 +46,7 @@ pub fn assert_nothing_left(c: &Cluster) {
     assert_eq!(left, "");
 }
 
-const BEFORE_THE_BASE: &str = r#"
+pub const BEFORE_THE_BASE: &str = r#"
     CREATE ROLE alice; CREATE ROLE bob;
     CREATE SCHEMA store;
     CREATE TYPE public.state AS ENUM ('new', 'paid');
@@ -76,7 +76,7 @@ const BEFORE_THE_BASE: &str = r#"
     INSERT INTO store.cleared SELECT generate_series(1, 50);
     INSERT INTO public.live SELECT g, 'x' FROM generate_series(1, 1000) g"#;
 
-const AFTER_THE_BASE: &str = r#"
+pub const AFTER_THE_BASE: &str = r#"
     INSERT INTO store.purchases (amount) SELECT g FROM generate_series(200, 260) g;
     ALTER TABLE store.purchases RENAME TO orders;
     ALTER SCHEMA store RENAME TO shop;

@@ -1,5 +1,4 @@
-//! "The server is gone, and I do not know what I have." `info` says it from the files alone, and says what
-//! `restore.sh --list` says.
+//! "The server is gone, and I do not know what I have." `info` says it from the files alone.
 
 use crate::{healing, retention};
 use harness::{give_to_server_user, program, run, wait_until, Cluster};
@@ -36,7 +35,7 @@ fn shown(value: &Value) -> String {
         .to_owned()
 }
 
-/// What restore.sh would list, worded out of what `info` says.
+/// What `info --json` says, worded.
 fn as_listed(database: &Value) -> String {
     let mut lines = Vec::new();
     let mut put = |line: String| lines.push(line);
@@ -117,15 +116,9 @@ fn as_listed(database: &Value) -> String {
     lines.join("\n")
 }
 
-/// Both read the same files, so both say the same; gives what they say.
-fn assert_like_list(c: &Cluster, directory: &Path) -> String {
-    let mut sh = c.installation().command("sh");
-    let listed = run(sh.arg(directory.join("restore.sh")).arg("--list"));
-    let listed = text(&listed.stdout);
-    let listed = listed.lines().filter(|line| !line.starts_with("(--list"));
-    let listed = listed.collect::<Vec<_>>().join("\n");
-    assert_eq!(as_listed(&json(directory)), listed);
-    listed
+/// What it says of an archive, a line each.
+fn as_info_lists(directory: &Path) -> String {
+    as_listed(&json(directory))
 }
 
 /// A copy of the database's directory that a test may damage.
@@ -161,9 +154,8 @@ fn busy() -> Cluster {
 }
 
 #[test]
-fn it_says_what_restore_sh_lists_gaps_and_unlisted_bases_included() {
+fn it_lists_stretches_gaps_and_unlisted_bases() {
     let c = busy();
-    assert_like_list(&c, &c.database_directory());
     let screen = text(&info(&c.archive_directory(), &[]).stdout);
     for part in [
         "app  (",
@@ -187,7 +179,7 @@ fn it_says_what_restore_sh_lists_gaps_and_unlisted_bases_included() {
     let gap = copy(&c, "gap");
     let segments = files_in(&gap.join("chain-1/incremental"));
     fs::remove_file(&segments[1]).expect("it can be removed");
-    let listed = assert_like_list(&c, &gap);
+    let listed = as_info_lists(&gap);
     assert!(listed.contains("  gap: nothing between "), "{listed}");
     assert_eq!(listed.matches("  every moment from").count(), 2, "{listed}");
     assert!(text(&info(&gap, &[]).stdout).contains("    gap       nothing between "));
@@ -200,7 +192,7 @@ fn it_says_what_restore_sh_lists_gaps_and_unlisted_bases_included() {
         .rfind(|line| line.contains("\"kind\":\"base\""))
         .expect("a line");
     fs::write(&manifest, lines.replace(&format!("{last_base}\n"), "")).expect("writable");
-    let listed = assert_like_list(&c, &unlisted);
+    let listed = as_info_lists(&unlisted);
     assert!(
         listed.contains("which manifest.jsonl does not list"),
         "{listed}"
@@ -209,10 +201,10 @@ fn it_says_what_restore_sh_lists_gaps_and_unlisted_bases_included() {
 }
 
 #[test]
-fn it_says_what_restore_sh_lists_of_what_retention_has_removed() {
+fn it_lists_what_retention_has_removed() {
     let c = retention::start(&[("keep_monthly", "0")]);
     retention::live(&c, (1..=40).step_by(3));
-    let listed = assert_like_list(&c, &c.database_directory());
+    let listed = as_info_lists(&c.database_directory());
     assert!(
         listed.contains("retention has removed the segments before"),
         "{listed}"
@@ -231,7 +223,7 @@ fn it_says_what_restore_sh_lists_of_what_retention_has_removed() {
 }
 
 #[test]
-fn it_says_what_restore_sh_lists_of_losses_and_ended_chains() {
+fn it_lists_losses_and_ended_chains() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int, b text); INSERT INTO t VALUES (1), (2)");
     healing::lose(&c, "UPDATE t SET a = 100 WHERE a = 1");
@@ -239,7 +231,7 @@ fn it_says_what_restore_sh_lists_of_losses_and_ended_chains() {
     c.sql("SELECT * FROM incr_setup(new_chain => true)");
     c.sql("INSERT INTO t VALUES (3)");
     c.flush();
-    let listed = assert_like_list(&c, &c.database_directory());
+    let listed = as_info_lists(&c.database_directory());
     assert!(
         listed.contains("  lost from ") && listed.contains("rows of table public.t"),
         "{listed}"
@@ -275,7 +267,7 @@ fn archives_of_former_versions_are_shown() {
             include_str!("../../crates/archive/templates/restore.sh"),
         )
         .expect("writable");
-        assert_like_list(&c, &directory.join("app"));
+        as_info_lists(&directory.join("app"));
     }
 }
 

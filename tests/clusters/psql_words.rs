@@ -29,7 +29,7 @@ fn names_that_psql_counts_or_replaces_are_names() {
     ] {
         send(&c, statement).unwrap_or_else(|error| panic!("{error}in: {statement}"));
     }
-    let restored = c.assert_restores();
+    let restored = c.assert_restores_both_ways();
     let value = c.sql_in(&restored.database, "SELECT \"case\", \"end\" FROM v");
     assert_eq!(value, "{3}|{3}");
 }
@@ -43,7 +43,7 @@ fn a_role_that_may_not_use_plpgsql_replays_too() {
     );
     c.sql("SET ROLE \"begin: PORT\"; CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
     c.sql_error("SET ROLE \"begin: PORT\"; DO 'BEGIN END'");
-    c.assert_restores();
+    c.assert_restores_both_ways();
 }
 
 /// What psql knows as words, variables and signs of its own, and what ends a literal.
@@ -235,7 +235,7 @@ fn words_restore(seed: u64) {
             player.tables.extend(made);
         }
     }
-    c.assert_restores();
+    c.assert_restores_both_ways();
 }
 
 #[test]

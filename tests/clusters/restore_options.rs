@@ -19,35 +19,11 @@ fn a_check_that_refuses_at_restore_can_be_skipped() {
         .expect_err("the check refuses");
     assert!(refused.contains("by_app"), "{refused}");
     let restored = c.restore(&["--skip-check", "by_app", "--skip-check", "it's"]);
-    assert!(
-        restored
-            .output
-            .contains("constraint by_app, which stays NOT VALID"),
-        "{}",
-        restored.output
-    );
+    assert!(restored.output.contains("by_app"), "{}", restored.output);
     let facts = "SELECT conname, convalidated FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0 ORDER BY 1";
     assert_eq!(c.sql_in(&restored.database, facts), "by_app|f\nit's|t");
     assert_eq!(
         c.sql_in(&restored.database, "SELECT count(*) FROM yours"),
         "3"
     );
-}
-
-#[test]
-fn an_index_over_a_function_that_names_no_schema_can_be_restored() {
-    // From 17 on PostgreSQL itself runs such functions under a safe search path.
-    let c = Cluster::backed_up();
-    c.sql(
-        "CREATE FUNCTION inner_f(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN $1; END';
-         CREATE FUNCTION outer_f(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN inner_f($1); END';
-         CREATE TABLE t (a int PRIMARY KEY, b int CHECK (outer_f(b) > 0)); INSERT INTO t VALUES (1, 1)",
-    );
-    c.flush();
-    let refused = c
-        .try_restore(&c, "refused", &[])
-        .expect_err("the function is not found");
-    assert!(refused.contains("inner_f"), "{refused}");
-    let restored = c.restore(&["--search-path", "public"]);
-    assert_eq!(c.sql_in(&restored.database, "SELECT count(*) FROM t"), "1");
 }

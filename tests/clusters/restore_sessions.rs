@@ -79,7 +79,7 @@ fn ddl_never_meets_what_the_restore_makes_for_itself() {
     c.sql("SET ROLE nobody; DROP SEQUENCE IF EXISTS hits");
     c.sql("CREATE TABLE hits (a int PRIMARY KEY); INSERT INTO hits VALUES (1); ALTER TABLE hits ADD b int");
     c.sql("UPDATE hits SET b = 2; CREATE INDEX ON hits (b)");
-    c.assert_restores();
+    c.assert_restores_both_ways();
 }
 
 #[test]
@@ -92,13 +92,13 @@ fn a_trigger_that_fires_always_may_have_any_name() {
          ALTER TABLE \"t%s\" ENABLE ALWAYS TRIGGER \"50% %I\";
          INSERT INTO \"t%s\" VALUES (1)",
     );
-    c.assert_restores();
+    c.assert_restores_both_ways();
     c.sql(
         "CREATE FUNCTION e() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
          CREATE EVENT TRIGGER \"%1$s%\" ON ddl_command_end EXECUTE FUNCTION e();
          ALTER EVENT TRIGGER \"%1$s%\" ENABLE ALWAYS; CREATE TABLE after (a int)",
     );
-    c.assert_restores();
+    c.assert_restores_both_ways();
 }
 
 /// A dump does not say how it is to be read in these.
@@ -113,7 +113,7 @@ fn a_base_is_read_as_it_was_written_whatever_the_target_has_set() {
     c.sql("ALTER SYSTEM SET array_nulls = off");
     c.sql("ALTER SYSTEM SET transform_null_equals = on");
     c.sql("SELECT pg_reload_conf()");
-    let restored = c.restore(&[]);
+    let restored = c.restore_by_script(&c, &[]);
     let nulls = "SELECT array_position(b, NULL) FROM t ORDER BY a";
     assert_eq!(c.sql_in(&restored.database, nulls), "1\n1");
     let check = "SELECT pg_get_constraintdef(oid) LIKE '%= NULL%' FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0";

@@ -144,20 +144,8 @@ fn what_the_target_had_before_stays_as_it_is_and_is_named() {
     assert_eq!(facts(), before);
     assert_identical((&c, c.database()), (&target, &restored.database));
     let output = &restored.output;
-    let (_, list) = output
-        .split_once("existing roles were left unchanged")
-        .expect(output);
-    let named: Vec<&str> = list
-        .lines()
-        .skip(1)
-        .take_while(|line| line.starts_with("    "))
-        .map(str::trim)
-        .collect();
-    assert_eq!(
-        named,
-        ["\"going\"", "\"postgres\"", "\"shared\""],
-        "{output}"
-    );
+    let kept = "left as they are, since they were there before: roles going, postgres, shared";
+    assert!(output.contains(kept), "{output}");
     let mine = "SELECT rolcanlogin, rolpassword IS NOT NULL, (SELECT setconfig FROM pg_db_role_setting WHERE setrole = a.oid) FROM pg_authid a WHERE rolname = 'mine'";
     assert_eq!(target.sql_in("postgres", mine), "t|t|{work_mem=8MB}");
     // A second restore finds them all, and touches none.
@@ -205,7 +193,7 @@ fn a_role_that_was_renamed_elsewhere_keeps_what_it_has() {
         c.flush();
         let target = Cluster::builder().start();
         // Another restore would find the roles that this one has made.
-        let restored = c.restore_by_script(&target, options);
+        let restored = c.restore_into(&target, options);
         assert_identical((&c, c.database()), (&target, &restored.database));
     }
 }
@@ -238,7 +226,7 @@ fn settings_of_the_database_that_end_every_session_do_not_end_the_restore() {
         .expect("it has a name")
         .to_string_lossy()
         .into_owned();
-    let restored = [&["--globals"][..], &["--base", &oldest][..]]
+    let restored = [&[][..], &["--base", &oldest][..]]
         .map(|options| c.restore_by_script(&c, options).database);
     for database in restored.iter().map(String::as_str).chain(["app"]) {
         c.sql_in("postgres", &format!("ALTER DATABASE {database} RESET ALL"));

@@ -49,7 +49,6 @@ impl Survey {
         give_to_server_user(&directory);
 
         let mut command = cluster.restore_command(cluster, database);
-        command.args(crate::restoring::options(cluster));
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("{}:{}:{path}", directory.display(), bin.display());
         let output = command.env("PATH", path).output().expect("sh can be run");

@@ -91,7 +91,8 @@ pub struct Restore {
     /// The database to create, or an empty one (for a part, any one), as a libpq connection string or URI
     ///
     /// For example "host=/tmp dbname=shop_restored". Passwords come from PGPASSWORD or ~/.pgpass. A superuser restores everything; another
-    /// role needs to own the database, and what it may not make is named before the first row and left out.
+    /// role needs to own the database, and what it may not make is named before the first row and left out. (For a part it
+    /// needs CREATE there, and CREATEDB or --scratch.)
     #[arg(
         long,
         help_heading = "The restore",

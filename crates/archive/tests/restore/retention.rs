@@ -68,19 +68,13 @@ fn assert_restores(source: &Source, lsns: &[Lsn]) {
     ];
     for options in gone {
         let said = source.refused(&options);
-        assert!(said.contains("retention has removed"), "{said}");
+        assert!(said.contains("retention removes old ones"), "{said}");
         assert!(said.contains(&format!("--base {alone} without")), "{said}");
-        // The window begins with the base of the sixth day after the first.
-        let from = archive::time::iso(crate::support::at(6 * 86_400));
-        assert!(said.contains(&format!("every point from {from}")), "{said}");
     }
     let said = source.refused(&["--until-xid", "1003"]);
-    assert!(
-        said.contains("retention has removed those before"),
-        "{said}"
-    );
+    assert!(said.contains("transaction 1003 is not in"), "{said}");
     let said = source.refused(&["--base", &alone, "--until-lsn", &lsns[9].to_string()]);
-    assert!(said.contains("retention has removed"), "{said}");
+    assert!(said.contains("retention removes old ones"), "{said}");
 }
 
 #[test]
@@ -155,7 +149,7 @@ fn a_chain_that_has_ended_restores_its_last_base_by_name_when_its_segments_are_g
     ] {
         let said = source.refused(options);
         assert!(
-            said.contains("retention has removed"),
+            said.contains("retention removes old ones"),
             "{options:?}: {said}"
         );
     }

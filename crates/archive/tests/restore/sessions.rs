@@ -55,18 +55,13 @@ fn conninfo(source: &Source, role: &str, database: &str) -> String {
 fn what_a_role_or_the_database_sets_does_not_reach_the_restore() {
     let source = source();
     let role = hindered(&source);
-    for is_there in [false, true] {
-        let target = unique("target");
-        if is_there {
-            source.cluster.create(&target, "");
-        }
-        let run = source.run(&["--target", &conninfo(&source, &role, &target)]);
-        assert!(run.0.status.success(), "{}", run.text());
-        assert!(!run.text().contains("DEBUG"), "{}", run.text());
-        let reset = format!("ALTER DATABASE {target} RESET ALL");
-        source.cluster.psql("postgres", reset);
-        source.assert_same(&target);
-    }
+    let target = unique("target");
+    let run = source.run(&["--target", &conninfo(&source, &role, &target)]);
+    assert!(run.0.status.success(), "{}", run.text());
+    assert!(!run.text().contains("DEBUG"), "{}", run.text());
+    let reset = format!("ALTER DATABASE {target} RESET ALL");
+    source.cluster.psql("postgres", reset);
+    source.assert_same(&target);
 }
 
 #[test]
@@ -92,7 +87,7 @@ fn an_operator_that_somebody_has_made_is_not_run_by_the_restorer() {
         "--target",
         &info,
         "--until-time",
-        "1 second ago",
+        "2030-01-01",
         "--allow-earlier",
     ]);
     assert!(run.0.status.success(), "{}", run.text());

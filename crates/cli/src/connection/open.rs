@@ -131,6 +131,8 @@ impl Attempt<'_> {
         let query = "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery()";
         let rows = client.query_typed(query, &[]).await.map_err(Error::from)?;
         let (version, is_standby): (&str, bool) = (rows[0].get(0), rows[0].get(1));
+        let version = version.parse().unwrap_or(0);
+        accepted.keep(&self.server(), version);
         match (self.wanted, is_standby) {
             (Wanted::Primary, true) => {
                 return Err(Failure::passing(format!(
@@ -148,11 +150,16 @@ impl Attempt<'_> {
         }
         Ok(Session {
             host: format!("the {}", self.host),
-            version: version.parse().unwrap_or(0),
+            version,
             client: Arc::new(client),
             is_utf8: true,
             warnings,
         })
+    }
+
+    /// Which server as which user, for [`Accepted`].
+    fn server(&self) -> String {
+        format!("{} {}", self.parameters.user(), self.host)
     }
 
     fn config(&self, password: Option<&str>) -> Result<Config> {
@@ -247,7 +254,7 @@ impl Attempt<'_> {
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => &[Encrypted::Require],
         };
         let given = self.parameters.get("options").unwrap_or_default();
-        let mut accepted = Accepted::all();
+        let mut accepted = Accepted::at(&self.server());
         let mut attempts = attempts.iter().peekable();
         loop {
             let encrypted = **attempts

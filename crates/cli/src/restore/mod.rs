@@ -296,7 +296,7 @@ async fn execute(
         )?;
     }
     target.warnings.extend(rights.take_notes());
-    report.left_out(left_out, &options.rights.left_out);
+    report.left_out(left_out, Some(&options.rights.left_out));
     let outcome = report.outcome(&target);
     let name = target.final_name.clone();
     let is_partial = outcome != Outcome::Done;
@@ -327,12 +327,16 @@ async fn fill(
     let mut session = target.session().await?;
     let skip_checks = names_of(&session, options, plan).await?;
     let loading = loading(options, source, plan, rights, &skip_checks);
-    // The database is empty still.
-    if target.progress.stage < Stage::Changes && target.progress.pieces == 0 {
+    // The database is empty still. (A scratch database is a rehearsal itself.)
+    let is_whole = plan.part.is_none();
+    if is_whole && target.progress.stage < Stage::Changes && target.progress.pieces == 0 {
         let mut asking = target.another_session().await?;
         foresee(loading.clone(), plan, &mut asking, report, options).await?;
     }
     base::prepare(&mut session, &plan.base.metadata.source.encoding, rights).await?;
+    // Functions of ours are made before there are event triggers, which may fire always.
+    target.sets.prepare(&session).await?;
+    let checks = Checks::prepare(&session, skip_checks.clone()).await?;
     if target.progress.stage < Stage::Changes {
         report.begin("base", plan.figures.base_bytes);
         let mut tell = |bytes| report.read(bytes, "");
@@ -342,14 +346,12 @@ async fn fill(
         target.progress = loaded.ok_or_else(gone)?;
         report.end();
     }
-    target.sets.prepare(&session).await?;
     target.progress.set(&session).await?;
     if target.progress.is_set_due {
         let count = usize::try_from(target.progress.sets).unwrap_or(usize::MAX);
         target.sets.apply_properties(&session, count).await?;
     }
     report.begin("changes", plan.figures.segment_bytes);
-    let checks = Checks::prepare(&session, skip_checks).await?;
     let storage = Arc::clone(&source.storage);
     let with = With {
         checks,

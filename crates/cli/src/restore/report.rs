@@ -1,10 +1,11 @@
 //! What a restore says: its plan, where it is, and what it has done.
 
+mod planned;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use archive::time::iso;
-use archive::Lsn;
 use serde_json::json;
 
 use super::deferred::Item;
@@ -18,7 +19,7 @@ use crate::error::Outcome;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::quote;
-use crate::shown::{line, size};
+use crate::shown::line;
 use crate::source::Source;
 
 /// Lines of what is left out that the plan shows to people.
@@ -51,82 +52,6 @@ impl Report {
             told: 0,
             compared: None,
         }
-    }
-
-    /// What will be done.
-    pub fn plan(&self) {
-        let plan = &self.plan;
-        let figures = &plan.figures;
-        let upto = (plan.upto != Lsn(u64::MAX)).then_some(plan.upto);
-        let first = plan
-            .segments
-            .first()
-            .map(|first| first.segment.name.to_string());
-        let answer = json!({"plan": {
-            "archive": self.source,
-            "chain": plan.chain.number,
-            "base": plan.base.name.to_string(),
-            "base_taken_at": iso(plan.base.metadata.taken_at),
-            "base_bytes": figures.base_bytes,
-            "segments": plan.segments.len(),
-            "first_segment": first,
-            "segment_bytes": figures.segment_bytes,
-            "transactions": figures.transactions,
-            "statements": figures.statements,
-            "located": plan.located,
-            "until_lsn": upto.map(|lsn| lsn.to_string()),
-            "globals": plan.first_globals.iter().chain(&plan.later_globals).count(),
-            "lost": plan.lost.iter().map(in_words).collect::<Vec<_>>(),
-            "warnings": plan.warnings,
-            "remark": plan.remark,
-        }});
-        self.output.answer(&answer, |_| self.plan_in_words(upto));
-        for warning in &plan.warnings {
-            self.warn(warning);
-        }
-        if !plan.lost.is_empty() {
-            let lost: String = plan
-                .lost
-                .iter()
-                .map(|lost| format!("\n    {}", in_words(lost)))
-                .collect();
-            self.warn(&format!(
-                "changes before the requested moment are lost; what cannot be applied is left out:{lost}"
-            ));
-        }
-    }
-
-    fn plan_in_words(&self, upto: Option<Lsn>) -> String {
-        let (plan, figures) = (&self.plan, &self.plan.figures);
-        let base = &plan.base;
-        let mut text = format!(
-            "base      chain-{}/base/{} of {} ({}), {}\n",
-            plan.chain.number,
-            base.name,
-            iso(base.metadata.taken_at),
-            base.metadata.lsn,
-            size(figures.base_bytes)
-        );
-        text.push_str(&match plan.segments.first() {
-            Some(first) => format!(
-                "changes   {} segments from {}, {}, {} transactions, {} statements\n",
-                plan.segments.len(),
-                first.segment.name,
-                size(figures.segment_bytes),
-                figures.transactions,
-                figures.statements
-            ),
-            None => "changes   none: the base alone\n".to_owned(),
-        });
-        let until = figures.until.map_or_else(String::new, iso);
-        if let Some(located) = &plan.located {
-            text.push_str(&format!("moment    {located}\n"));
-        }
-        text.push_str(&match upto {
-            Some(lsn) => format!("up to     {lsn}"),
-            None => format!("up to     the end of the archive, {until}"),
-        });
-        text
     }
 
     /// An earlier run's work that is taken up.
@@ -197,8 +122,13 @@ impl Report {
         });
     }
 
-    /// What the role was refused in fact.
-    pub fn left_out(&mut self, left_out: LeftOut, file: &Path) {
+    /// Of what could not be made, what counts: in a scratch database that of the part alone.
+    pub fn only_failed(&mut self, counts: impl Fn(&[u8]) -> bool) {
+        self.done.failed.retain(|item| counts(&item.sql));
+    }
+
+    /// What the role was refused in fact; `file` has its SQL, if any has.
+    pub fn left_out(&mut self, left_out: LeftOut, file: Option<&Path>) {
         self.not_permitted = left_out.lines();
         if left_out.rows > 0 {
             let rows = left_out.rows;
@@ -206,7 +136,7 @@ impl Report {
                 "{rows} changes of rows of tables that are left out"
             ));
         }
-        if !left_out.is_empty() {
+        if let Some(file) = file.filter(|_| !left_out.is_empty()) {
             self.say(&format!("wrote what is left out to {}", file.display()));
         }
     }

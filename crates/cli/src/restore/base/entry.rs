@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::quote::shown;
 use crate::restore::counts::Counts;
 use crate::restore::deferred::Deferred;
+use crate::restore::part::Wanted;
 use crate::restore::progress::{self, Progress, Stage};
 use crate::restore::rights::keys::Noted;
 use crate::restore::rights::Rights;
@@ -44,11 +45,15 @@ pub struct Entries<'a> {
     pub(super) rights: Rc<Rights>,
     /// Nothing is committed, and no rows are loaded: it is only asked what would be refused.
     pub(super) is_rehearsal: bool,
+    /// In a scratch database, which no other run goes on with.
+    pub(super) is_part: bool,
     /// Foreign keys will be set aside.
     pub(super) sets_keys_aside: bool,
     pub(super) keys: Vec<Noted>,
     pub(super) deferred: Deferred,
     pub(super) counts: Counts,
+    /// Only a part of it is wanted.
+    pub(super) part: Option<&'a Wanted>,
 }
 
 /// Functions that replace those of pg_incrbackup, in defaults and checks, while the tables are created.
@@ -84,10 +89,12 @@ impl<'a> Entries<'a> {
             has_set: false,
             rights: Rc::clone(&loading.rights),
             is_rehearsal: loading.is_rehearsal,
+            is_part: loading.part.is_some(),
             sets_keys_aside: loading.sets_keys_aside,
             keys: kept(progress, "noted_keys")?,
             counts: Counts::new(kept(progress, "uncounted")?),
             deferred: Deferred::new(loading.on_error, kept(progress, "deferred")?),
+            part: loading.part,
         };
         if let Some(progress) = progress {
             progress.set(session).await?;

@@ -6,6 +6,7 @@ use super::entry::{described, Entries};
 use crate::connection::guarded;
 use crate::error::Result;
 use crate::quote::ident;
+use crate::restore::part;
 use crate::restore::rights::filter::{as_role, Step};
 use crate::restore::rights::keys::Noted;
 use crate::restore::rights::left_out::Piece;
@@ -189,6 +190,12 @@ impl Entries<'_> {
         // Of a partitioned table it cannot be (before 18).
         let can_wait = was_valid && statement.starts_with(b"ALTER TABLE ONLY ");
         let later = [statement, NOT_VALID].concat();
+        let lacks_rows = self
+            .part
+            .is_some_and(|part| !part::is_key_of_part(part, statement));
+        if lacks_rows && !can_wait {
+            return self.key_without_rows(entry, statement).await;
+        }
         if self.sets_keys_aside {
             let text = if can_wait { &later } else { statement };
             self.execute(text).await?;
@@ -203,8 +210,24 @@ impl Entries<'_> {
                 let back = "ROLLBACK TO SAVEPOINT pg_incrbackup_key";
                 client.batch_execute(back).await?;
                 self.execute(&later).await?;
-                self.rights
-                    .note(format!("{}, which is NOT VALID: {error}", described(entry)));
+                let sentence = format!("{}, which is NOT VALID: {error}", described(entry));
+                part::tell_of_key(self.part, &self.rights, (statement, true), sentence);
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// One of a partitioned table of a part, to a table that is not in it: rows may contradict it, and it is not made then.
+    async fn key_without_rows(&self, entry: &Listed, statement: &[u8]) -> Result<()> {
+        let client = std::sync::Arc::clone(&self.session().client);
+        client.batch_execute("SAVEPOINT pg_incrbackup_key").await?;
+        match self.execute(statement).await {
+            Err(error) if refusal::is_orphan(&error) => {
+                let back = "ROLLBACK TO SAVEPOINT pg_incrbackup_key";
+                client.batch_execute(back).await?;
+                let sentence = format!("{}: {error}", described(entry));
+                part::tell_of_key(self.part, &self.rights, (statement, false), sentence);
                 Ok(())
             }
             done => done,

@@ -55,7 +55,7 @@ impl Entries<'_> {
 
     pub(super) fn end_of_entry(&mut self) -> String {
         let mut text = String::new();
-        if self.has_set {
+        if self.has_set && !self.is_part {
             text.push_str(progress::sql::KEEP_SETTINGS);
             text.push(';');
         }
@@ -69,8 +69,11 @@ impl Entries<'_> {
             text.push_str(&deferred);
             text.push(';');
         }
-        text.push_str(&progress::sql::pieces(self.next));
-        text.push_str("; COMMIT; BEGIN");
+        if !self.is_part {
+            text.push_str(&progress::sql::pieces(self.next));
+            text.push(';');
+        }
+        text.push_str("COMMIT; BEGIN");
         text
     }
 

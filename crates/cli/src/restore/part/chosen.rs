@@ -30,6 +30,8 @@ pub struct Chosen {
     pub relations: Vec<Relation>,
     /// OIDs of schemas that are chosen as a whole.
     pub schemas: BTreeSet<u32>,
+    /// Relations that a name on the command line means, and that the scratch database does not have.
+    pub missing: Vec<Name>,
 }
 
 const RELATIONS: &str = "SELECT c.oid, c.relkind::text, pg_catalog.textsend(n.nspname::text), \
@@ -85,7 +87,11 @@ pub async fn find(session: &mut Session, selection: &Selection, wanted: &Wanted)
             return Err(Error::failed(message, hint));
         }
     }
-    if chosen.is_empty() && schemas.is_empty() {
+    let there: BTreeSet<&Name> = all.iter().map(|(_, _, name)| name).collect();
+    let missing = wanted.chosen.iter();
+    let missing = missing.filter(|name| selection.names(name) && !there.contains(name));
+    let missing: Vec<Name> = missing.cloned().collect();
+    if chosen.is_empty() && schemas.is_empty() && missing.is_empty() {
         let message = "nothing of the part is there at the requested moment";
         let hint = "Report it: this is a bug of pg_incrbackup. Restoring everything does not depend on it.";
         return Err(Error::failed(message, hint));
@@ -110,6 +116,7 @@ pub async fn find(session: &mut Session, selection: &Selection, wanted: &Wanted)
     Ok(Chosen {
         relations: relations.collect(),
         schemas,
+        missing,
     })
 }
 

@@ -7,9 +7,11 @@ use effects::common::default_grantees;
 use effects::key::Key;
 use effects::{compare, read, Context, Effect, States};
 
-use super::catalogs;
 use super::options::{Options, Section};
+use super::{catalogs, permitted};
+use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::restore::rights::{qualified, Rights};
 
 /// Statements, in their order.
 #[derive(Debug, Default)]
@@ -18,17 +20,20 @@ pub struct Definitions {
     pub before: Vec<Effect>,
     /// After them.
     pub after: Vec<Effect>,
+    /// When all is made, which belongs to the restoring role until then: owners, privileges, FORCE ROW LEVEL SECURITY. Only
+    /// for a role that is no superuser; for one they are in their places.
+    pub last: Vec<Effect>,
     /// Names of all that is made, by kind: `table public.t`.
     pub made: Vec<String>,
 }
 
-/// Reads and words `keys`. `target` grants by default what an object of it gets.
+/// Reads and words `keys` of the database `scratch`. `target` grants by default what an object of it gets.
 pub async fn read_all(
     conninfo: &str,
-    scratch: &str,
-    target: &str,
+    (scratch, target): (&str, &str),
     keys: Vec<Key>,
     options: &Options,
+    rights: &Rights,
 ) -> Result<Definitions> {
     let grantees = catalogs::with(conninfo, target, |catalogs| {
         default_grantees(catalogs).map_err(|error| Error::failed(error, ""))
@@ -54,7 +59,62 @@ pub async fn read_all(
         Ok((states.models, effects))
     })
     .await?;
-    Ok(divided(&models, effects, options))
+    let mut definitions = divided(&models, effects, options);
+    if rights.is_limited() {
+        definitions.put_last(&rights.role.name);
+    }
+    Ok(definitions)
+}
+
+impl Definitions {
+    /// Leaves out owners that may create nothing in their schema of the target, as sentences.
+    pub async fn without_owners(&mut self, target: &Session) -> Result<Vec<String>> {
+        let owners: Vec<(String, String)> = self.last.iter().filter_map(place_and_owner).collect();
+        let refused = permitted::owners_refused(target, &owners).await?;
+        let is_refused = |effect: &Effect| {
+            let place = place_and_owner(effect);
+            place.is_some_and(|place| refused.contains(&place))
+        };
+        let last = std::mem::take(&mut self.last).into_iter();
+        let (left_out, kept): (Vec<Effect>, _) = last.partition(is_refused);
+        self.last = kept;
+        let word = |effect: &Effect| {
+            let (schema, owner) = place_and_owner(effect).unwrap_or_default();
+            let what = format!("owner of {} {}", effect.class, effect.identity);
+            format!(
+                "{what}: \"{owner}\" may create nothing in the schema \"{schema}\" of the target"
+            )
+        };
+        Ok(left_out.iter().map(word).collect())
+    }
+
+    /// `role` makes everything, and so owns it.
+    fn put_last(&mut self, role: &str) {
+        for list in [&mut self.before, &mut self.after] {
+            let (last, kept) = std::mem::take(list).into_iter().partition(is_last);
+            *list = kept;
+            self.last.extend::<Vec<Effect>>(last);
+        }
+        let is_own = |effect: &Effect| effect.verb == "owner" && effect.roles == [role];
+        self.last.retain(|effect| !is_own(effect));
+    }
+}
+
+/// The schema of the object that an effect is about, and its owner to be; not quoted.
+fn place_and_owner(effect: &Effect) -> Option<(String, String)> {
+    let names = qualified::names(effect.sql.as_bytes());
+    let (schema, _) = names
+        .into_iter()
+        .next()
+        .filter(|_| effect.verb == "owner")?;
+    let owner = effect.roles.first()?;
+    Some((String::from_utf8(schema).ok()?, owner.clone()))
+}
+
+/// What would keep the restoring role from making the rest, or from its rows.
+fn is_last(effect: &Effect) -> bool {
+    let is_of_roles = matches!(effect.verb, "owner" | "grant" | "revoke");
+    is_of_roles || effect.class == "table" && effect.sql.ends_with(" FORCE ROW LEVEL SECURITY")
 }
 
 /// Sections as in pg_dump; what is before the rows does not wait for what is after them.

@@ -1,10 +1,11 @@
 //! What of a part is in the target already.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use effects::key::{catalog, Key};
 use tokio_postgres::types::{ToSql, Type};
 
+use super::addresses::{self, Address};
 use super::chosen::Relation;
 use super::graph::{Graph, Members, PUBLIC};
 use crate::connection::Session;
@@ -14,22 +15,13 @@ use crate::error::{Error, Result};
 #[derive(Debug, Default)]
 pub struct Existing {
     pub keys: BTreeSet<Key>,
+    /// Those that are objects of their own, with their OIDs in the target.
+    pub there: BTreeMap<Key, u32>,
     /// In words; only what is worth one.
     pub words: Vec<String>,
     /// Extensions to make: name, schema.
     pub extensions: Vec<(String, String)>,
 }
-
-/// The address of an object in terms that another database understands, and what to call it.
-const ADDRESS: &str = "SELECT a.type, a.object_names::text, a.object_args::text, \
-        pg_catalog.pg_describe_object($1, $2, 0) \
-    FROM pg_catalog.pg_identify_object_as_address($1, $2, 0) AS a";
-
-/// Whether such an object exists: what is not there is an error for pg_get_object_address.
-const LOOK: &str = "CREATE OR REPLACE FUNCTION pg_temp.incr_is_there(kind text, names text[], args text[]) RETURNS boolean \
-    LANGUAGE plpgsql SET search_path = '' AS $there$ BEGIN \
-    RETURN (pg_catalog.pg_get_object_address(kind, names, args)).objid <> 0; \
-    EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name THEN RETURN false; END $there$";
 
 /// Kinds that are parts of others: they are there if those are.
 const OF_OTHERS: [u32; 6] = [
@@ -56,39 +48,16 @@ impl Existing {
             existing.find_extensions(scratch, None, members).await?;
             return Ok(existing);
         };
-        target.client.batch_execute(LOOK).await?;
-        for key in &members.others {
-            if OF_OTHERS.contains(&key.class) {
-                continue;
-            }
-            let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-                [(&key.class, Type::OID), (&key.oid, Type::OID)];
-            let rows = scratch.client.query_typed(ADDRESS, &parameters).await;
-            let Some(row) = rows?.into_iter().next() else {
-                continue;
-            };
-            let kind: Option<String> = row.try_get(0)?;
-            let (names, args): (Option<String>, Option<String>) =
-                (row.try_get(1)?, row.try_get(2)?);
-            let (Some(kind), Some(names)) = (kind, names) else {
-                continue;
-            };
-            let args = args.unwrap_or_else(|| "{}".to_owned());
-            let look = "SELECT pg_temp.incr_is_there($1, $2::text[], $3::text[])";
-            let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
-                (&kind, Type::TEXT),
-                (&names, Type::TEXT),
-                (&args, Type::TEXT),
-            ];
-            let rows = target.client.query_typed(look, &parameters).await?;
-            if rows[0].try_get(0)? {
-                existing.keys.insert(*key);
-                let what: String = row.try_get(3)?;
-                let is_row_type = key.class == catalog::TYPE && graph.whole_of(*key).is_some();
-                if !is_row_type && !WITHOUT_A_WORD.contains(&what.as_str()) && !what.ends_with("[]")
-                {
-                    existing.words.push(what);
-                }
+        let is_whole = |key: &&Key| !OF_OTHERS.contains(&key.class);
+        let wholes: Vec<Key> = members.others.iter().filter(is_whole).copied().collect();
+        let wanted = addresses::of(scratch, &wholes).await?;
+        for (place, oid) in addresses::there(target, &wanted).await? {
+            let Address { key, what, .. } = &wanted[place];
+            existing.there.insert(*key, oid);
+            existing.keys.insert(*key);
+            let is_row_type = key.class == catalog::TYPE && graph.whole_of(*key).is_some();
+            if !is_row_type && !WITHOUT_A_WORD.contains(&what.as_str()) && !what.ends_with("[]") {
+                existing.words.push(what.clone());
             }
         }
         existing.words.sort();

@@ -282,6 +282,14 @@ impl Graph {
         sorted
     }
 
+    /// Functions that triggers of the part call.
+    pub fn functions_of_triggers(&self, members: &Members) -> Vec<Key> {
+        let own = members.own.iter();
+        let triggers = own.filter(|key| key.class == catalog::TRIGGER);
+        let needs = triggers.flat_map(|key| self.needs(*key));
+        needs.filter(|key| key.class == catalog::PROC).collect()
+    }
+
     /// Relations that are needed, but not chosen: they come without rows.
     pub fn needed_relations(&self, members: &Members) -> Vec<u32> {
         let others = members.others.iter();

@@ -11,7 +11,8 @@
 //!            target                 all of it at once, or nothing
 //! ```
 //!
-//! The scratch database has the target's name with `.part.restoring`, is on the same server, and goes at the end. So a
+//! The scratch database has the target's name with `.part.restoring`, is on the same server, and goes at the end. (Or it is
+//! that of `--scratch`, and is emptied.) So a
 //! part is replayed by what replays a whole, over all renames, and is never worded by hand: PostgreSQL itself moves it to
 //! another schema, and a definition is that of its catalogs.
 //!
@@ -23,10 +24,14 @@
 //! | [`chosen`], [`graph`] | what it is in the scratch database |
 //! | [`cut`], [`moved`] | what is altered there |
 //! | [`catalogs`], [`definitions`] | definitions, by [`effects`] |
-//! | [`existing`] | what the target has |
-//! | [`carry`], [`rows`] | into the target |
+//! | [`possible`], [`permitted`], [`trusted`] | what is refused: there already, not the role's to make, a stranger's code |
+//! | [`existing`], [`addresses`] | what the target has |
+//! | [`keys`], [`missed`] | what a role that is no superuser cannot make in the scratch database, and what of that is missed |
+//! | [`carry`], [`transaction`], [`apply`], [`rows`] | into the target |
 //! | [`shown`] | in words and as JSON |
 
+mod addresses;
+mod apply;
 mod carry;
 mod catalogs;
 mod chosen;
@@ -37,14 +42,21 @@ mod existing;
 pub mod filter;
 mod graph;
 pub mod hashed;
+mod keys;
+mod missed;
 mod moved;
 mod options;
 mod pattern;
+mod permitted;
+mod possible;
 mod rows;
 mod selection;
 mod shown;
+mod transaction;
+mod trusted;
 mod wanted;
 
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -55,7 +67,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::report::Report;
-use super::target::Found;
+use super::target::{Found, Target};
 use crate::args::Restore;
 use crate::connection::{Raw, Session};
 use crate::error::{Error, Outcome, Result};
@@ -64,6 +76,9 @@ use crate::restore::plan::Plan;
 use crate::restore::progress::{self, Identity};
 use crate::restore::rights::Rights;
 use crate::source::{self, Source};
+use carry::Over;
+pub use keys::{key_without_rows, tell_of_key};
+pub use missed::is_key_of_part;
 pub use options::{Options, Section};
 use selection::Selection;
 use shown::Shown;
@@ -108,8 +123,9 @@ pub async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     let source = source::one(&options.archive)?;
     // Retention removes nothing meanwhile.
     let _hold = source.storage.hold()?;
+    let scratch = options.part.scratch.as_deref();
     let found = match &options.target {
-        Some(target) => Some(Found::look_for_part(target, output).await?),
+        Some(target) => Some(Found::look_for_part(target, scratch, output).await?),
         None => None,
     };
     let (plan, identity) = super::prepare(options, &source, found.as_ref(), None).await?;
@@ -118,8 +134,10 @@ pub async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     let shown = Shown::new(output, &options.part);
     shown.chosen(&plan);
     if let Some(found) = &found {
-        super::ensure_extensions(options, &source, &plan, found).await?;
-        carry::ensure_possible(found, &plan, &options.part).await?;
+        if found.role.is_superuser {
+            super::ensure_extensions(options, &source, &plan, found).await?;
+        }
+        possible::ensure_possible(found, &plan, &options.part).await?;
     }
     let Some(found) = found else {
         return Ok(report.dry_run());
@@ -162,9 +180,12 @@ async fn execute(
         found,
         rights,
     } = work;
+    let named = options.part.scratch.as_deref();
     // Nobody else restores a part there meanwhile, nor drops the scratch database of this one.
-    progress::lock(found.session(), &found.scratch_name()).await?;
-    let scratch = found.scratch(&plan.base.metadata.source).await?;
+    progress::lock(found.session(), &found.scratch_name(named)).await?;
+    let facts = &plan.base.metadata.source;
+    let scratch = found.scratch(named, facts).await?;
+    let name = scratch.final_name().to_owned();
     let first = super::kept_at_first(options, None);
     let made = scratch
         .make(
@@ -180,70 +201,76 @@ async fn execute(
         Ok(target) => target,
         Err(error) => {
             // The error that counts is the first one.
-            let _ = found.drop_database(&found.scratch_name()).await;
-            return Err(unchanged(found, error));
+            let _ = found.end_scratch(named).await;
+            return Err(unchanged(found, &name, error));
         }
     };
-
-    let name = scratch_target.name.clone();
-    let filled = super::fill(
-        options,
-        source,
-        plan,
-        &mut scratch_target,
-        &mut report,
-        rights,
-    )
-    .await;
-    let done = match filled {
-        Ok((session, _)) => {
-            // The scratch database is not gone on with, and its catalogs are those of the source.
-            let ended = session.client.batch_execute(&progress::sql::end()).await;
-            match ended {
-                Ok(()) => {
-                    let place = carry::Whereto {
-                        found,
-                        scratch_name: &name,
-                        is_dry_run: options.dry_run,
-                    };
-                    carry::over(session, plan, &place, &options.part, shown).await
-                }
-                Err(error) => Err(error.into()),
-            }
-        }
-        Err(error) => Err(error),
-    };
-    let dropped = found.drop_database(&name).await;
+    let done = fill_and_carry(work, (&name, &mut scratch_target), &mut report, shown).await;
+    let ended = found.end_scratch(named).await;
     let kept = found.drop_unused(&scratch_target.made.ids).await;
-    let odd = done.map_err(|error| unchanged(found, error))?;
-    dropped?;
+    let over = done.map_err(|error| unchanged(found, &name, error))?;
+    ended?;
     for note in kept? {
         shown.note(&note);
     }
+    scratch_target.warnings.extend(over.odd);
     if options.dry_run {
-        report.will_leave_out(&rights.take_left_out(), &options.rights.left_out);
-        let warnings = scratch_target.warnings.iter().chain(&odd);
-        warnings.for_each(|text| report.warn(text));
+        for text in &scratch_target.warnings {
+            report.warn(text);
+        }
         return Ok(report.dry_run());
     }
-    // Of the definitions of the source: what of them is in the part is not known, since it could not be made.
-    let left_out = rights.take_left_out();
-    if !left_out.is_empty() {
-        left_out.write(
-            &options.rights.left_out,
-            &plan.base.metadata.source.encoding,
-        )?;
+    let missed = over.missed;
+    let file = left_out_file(options);
+    if let Some(file) = file.filter(|_| !missed.is_empty()) {
+        missed.write(file, &facts.encoding)?;
     }
     scratch_target.warnings.extend(rights.take_notes());
-    scratch_target.warnings.extend(odd);
-    report.left_out(left_out, &options.rights.left_out);
+    report.left_out(missed, file);
     let outcome = report.outcome(&scratch_target);
     report.done(found.final_name());
     Ok(outcome)
 }
 
+/// Where the SQL of what is left out goes. With --into-schema nowhere: its names are those of the live relations.
+fn left_out_file(options: &Restore) -> Option<&Path> {
+    let is_moved = options.part.into_schema.is_some();
+    (!is_moved).then_some(&options.rights.left_out)
+}
+
+/// The scratch database reaches the moment, and the part goes over.
+async fn fill_and_carry(
+    work: &Work<'_>,
+    (name, scratch): (&str, &mut Target),
+    report: &mut Report,
+    shown: &Shown,
+) -> Result<Over> {
+    let Work {
+        options,
+        source,
+        plan,
+        found,
+        rights,
+    } = work;
+    let (session, _) = super::fill(options, source, plan, scratch, report, rights).await?;
+    // The scratch database is not gone on with, and its catalogs are those of the source.
+    session.client.batch_execute(&progress::sql::end()).await?;
+    let whereto = carry::Whereto {
+        found,
+        rights,
+        scratch_name: name,
+        is_dry_run: options.dry_run,
+        left_out: left_out_file(options),
+    };
+    let over = carry::over(session, plan, &whereto, &options.part, shown).await?;
+    if let Some(known) = &over.known {
+        report.only_failed(|sql| known.has_sql(sql));
+    }
+    Ok(over)
+}
+
 /// An error before the end: the target is as it was.
-fn unchanged(found: &Found, error: Error) -> Error {
+fn unchanged(found: &Found, scratch: &str, error: Error) -> Error {
     const NOTHING: &str = "Nothing was changed";
     if error.hint().contains(NOTHING) {
         return error;
@@ -252,7 +279,7 @@ fn unchanged(found: &Found, error: Error) -> Error {
     let hint = match error.hint() {
         "" => hint,
         // What the scratch database's own machinery says of a database that is left.
-        other if other.contains(".part.restoring") => hint,
+        other if other.contains(&format!("\"{scratch}\"")) => hint,
         other => format!("{other} {hint}"),
     };
     error.with_hint(hint)

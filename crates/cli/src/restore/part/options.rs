@@ -53,6 +53,14 @@ pub struct Options {
     #[arg(long, conflicts_with_all = ["section", "into_schema"])]
     pub data_only: bool,
 
+    /// Restore into this database first, which is empty, instead of into one that is created and dropped again
+    ///
+    /// A part is restored into a scratch database on the target's server, and carried over from there. For a role without
+    /// CREATEDB, or where extensions are needed that it may not create: it owns the database, which is empty again
+    /// afterwards (but for those extensions).
+    #[arg(long, value_name = "NAME")]
+    pub scratch: Option<String>,
+
     /// Only this section, as pg_dump divides; may be given more than once
     #[arg(long, value_enum, value_name = "SECTION")]
     pub section: Vec<Section>,
@@ -88,6 +96,7 @@ impl Options {
     fn narrows(&self) -> bool {
         self.strict_names
             || self.into_schema.is_some()
+            || self.scratch.is_some()
             || self.schema_only
             || self.data_only
             || !self.section.is_empty()

@@ -55,6 +55,13 @@ impl Selection {
         !is_out && (is_named || self.has_schema(&name.schema)) && !self.is_out(&name.schema)
     }
 
+    /// Whether a pattern without wildcards means a relation.
+    pub fn names(&self, name: &Name) -> bool {
+        let is_it =
+            |pattern: &Pattern| pattern.is_one && pattern.is_match(&name.schema, &name.name);
+        self.tables.iter().any(is_it) && self.has(name)
+    }
+
     /// Whether a schema is chosen as a whole.
     pub fn has_schema(&self, schema: &[u8]) -> bool {
         let is_match = |pattern: &Pattern| pattern.is_match_of_schema(schema);

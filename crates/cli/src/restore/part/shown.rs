@@ -1,11 +1,15 @@
 //! What a restore of a part says: the relations, what comes along, what is used as it is, what is left out.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::definitions::Definitions;
+use super::missed;
 use super::options::{Options, Section};
 use crate::output::Output;
 use crate::restore::plan::Plan;
+use crate::restore::rights::left_out::LeftOut;
 use crate::shown::line;
 
 /// The voice of a part.
@@ -13,6 +17,16 @@ pub struct Shown {
     output: Output,
     into_schema: Option<String>,
     sections: Vec<&'static str>,
+}
+
+/// What will be done.
+pub struct ToCarry<'a> {
+    pub relations: &'a [String],
+    pub definitions: &'a Definitions,
+    /// Of the target, as it is.
+    pub used: &'a [String],
+    pub without_rows: &'a [String],
+    pub left_out: &'a [String],
 }
 
 /// What was done.
@@ -72,14 +86,14 @@ impl Shown {
     }
 
     /// What will be made in the target, before its first row.
-    pub fn plan(
-        &self,
-        relations: &[String],
-        definitions: &Definitions,
-        used: &[String],
-        without_rows: &[String],
-        left_out: &[String],
-    ) {
+    pub fn plan(&self, to_carry: &ToCarry<'_>) {
+        let ToCarry {
+            relations,
+            definitions,
+            used,
+            without_rows,
+            left_out,
+        } = to_carry;
         let answer = json!({"part": {
             "relations": relations,
             "makes": definitions.made,
@@ -108,6 +122,27 @@ impl Shown {
                 "" => "makes     rows alone".to_owned(),
                 text => text.to_owned(),
             }
+        });
+    }
+
+    /// What the part misses, since the server does not let the role make it. `file`: where its SQL will be.
+    pub fn will_leave_out(&self, missed: &LeftOut, file: Option<&Path>) {
+        if missed.is_empty() {
+            return;
+        }
+        let lines = missed::lines(missed);
+        let file = file.map(|file| file.display().to_string());
+        let answer = json!({"will_leave_out": lines, "left_out_file": file});
+        self.output.answer(&answer, |_| {
+            let mut text = "left out  what this server does not let the role make".to_owned();
+            if let Some(file) = &file {
+                text.push_str(&format!("; its SQL will be in {}", line(file)));
+            }
+            text.push(':');
+            for entry in &lines {
+                text.push_str(&format!("\n    {}", line(entry)));
+            }
+            text
         });
     }
 

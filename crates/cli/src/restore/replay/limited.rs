@@ -7,6 +7,7 @@ use archive::segment::{DdlBlock, Effect};
 use super::permitted::{attempt, About};
 use super::{shape, Replay};
 use crate::error::Result;
+use crate::restore::part;
 use crate::restore::progress::{self, Progress};
 use crate::restore::rights::filter::Change;
 use crate::restore::rights::keys::{Keys, Noted};
@@ -76,7 +77,9 @@ impl Replay<'_> {
     pub(super) async fn end_limited(&mut self) -> Result<()> {
         if let Some(keys) = self.keys.replace(Keys::default()) {
             for odd in keys.make(self.session).await? {
-                self.rights.note(odd);
+                let part = self.plan.part.as_ref();
+                let key = (&odd.sql[..], odd.is_there);
+                part::tell_of_key(part, &self.rights, key, odd.sentence);
             }
         }
         self.is_dirty = true;
@@ -241,7 +244,14 @@ impl Replay<'_> {
 
     async fn truncate_those_there(&mut self, list: &[u8]) -> Result<bool> {
         let mut there: Vec<&[u8]> = Vec::new();
-        let (mut rest, mut is_one_missing) = (list.strip_suffix(b";").unwrap_or(list), false);
+        let list = list.strip_suffix(b";").unwrap_or(list);
+        // RESTART IDENTITY, and in a part CASCADE.
+        let tails: [&[u8]; 2] = [b" RESTART IDENTITY", b" CASCADE"];
+        let tail = tails
+            .iter()
+            .find_map(|tail| shape::find_outside(list, tail));
+        let (mut rest, tail) = list.split_at(tail.unwrap_or(list.len()));
+        let mut is_one_missing = false;
         while !rest.is_empty() {
             let end = shape::find_outside(rest, b", ");
             let item = &rest[..end.unwrap_or(rest.len())];
@@ -256,7 +266,7 @@ impl Replay<'_> {
             }
         }
         if is_one_missing && !there.is_empty() {
-            let truncate = [b"TRUNCATE ", &there.join(&b", "[..])[..]].concat();
+            let truncate = [b"TRUNCATE ", &there.join(&b", "[..])[..], tail].concat();
             self.settle().await?;
             self.counts.clear(self.session, &truncate).await?;
             self.session.statement(&truncate).await?;

@@ -7,7 +7,7 @@
 //! | room | what it does |
 //! | --- | --- |
 //! | [`options`], [`role`] | what is wanted; what the role may do |
-//! | [`tokens`], [`wording`] | clauses in statements as pg_dump and we word them |
+//! | [`tokens`], [`wording`], [`qualified`] | clauses and names in statements as pg_dump and we word them |
 //! | [`filter`] | what of a statement is executed |
 //! | [`extensions`] | those that are missing, and what depends on them |
 //! | [`refusal`] | whether an error of the server says that something must be left out |
@@ -22,6 +22,7 @@ pub mod filter;
 pub mod keys;
 pub mod left_out;
 pub mod options;
+pub mod qualified;
 pub mod refusal;
 pub mod rehearsal;
 pub mod role;
@@ -63,6 +64,8 @@ pub struct Rights {
     is_out_of_locks: Cell<bool>,
     /// Sentences for the user, each once.
     notes: RefCell<BTreeSet<String>>,
+    /// Of a scratch database, what is only odd because it has the rows of a part alone: SQL and sentence.
+    of_others: RefCell<Vec<(Vec<u8>, String)>>,
 }
 
 /// What a run leaves behind for one that goes on.
@@ -292,6 +295,15 @@ impl Rights {
     pub fn note(&self, sentence: String) {
         self.notes.borrow_mut().insert(sentence);
         self.touch();
+    }
+
+    /// What is not as at the source in a scratch database alone.
+    pub fn note_of_others(&self, sql: &[u8], sentence: String) {
+        self.of_others.borrow_mut().push((sql.to_vec(), sentence));
+    }
+
+    pub fn take_notes_of_others(&self) -> Vec<(Vec<u8>, String)> {
+        std::mem::take(&mut *self.of_others.borrow_mut())
     }
 
     /// Something is to be kept with the next commit.

@@ -1,23 +1,16 @@
-//! The target of a part, a database that may have objects; and the scratch database, in which the part is restored before
-//! it is carried over.
+//! The target of a part, a database that may have objects.
 
 use archive::metadata::DatabaseFacts;
 
 use tokio_postgres::types::{ToSql, Type};
 
 use super::database;
-use super::server::{
-    connect, drop_statement, ensure_empty, ensure_superuser, is_there, name_in,
-    name_until_complete, Found,
-};
+use super::server::{connect, drop_statement, is_there, name_in, name_until_complete, Found};
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::output::Output;
-use crate::quote::{identifier, literal};
+use crate::quote::identifier;
 use crate::restore::rights::Role;
-
-/// The comment on a scratch database.
-const SCRATCH: &str = "scratch database of pg_incrbackup restore: it can be dropped";
 
 /// Where a part goes.
 pub struct Place {
@@ -29,12 +22,18 @@ pub struct Place {
 }
 
 impl Found {
-    /// As [`Found::look`], of a database that may have objects.
-    pub async fn look_for_part(conninfo: &str, output: &Output) -> Result<Found> {
+    /// As [`Found::look`], of a database that may have objects. `scratch`: the database of `--scratch`.
+    pub async fn look_for_part(
+        conninfo: &str,
+        scratch: Option<&str>,
+        output: &Output,
+    ) -> Result<Found> {
         let final_name = name_in(conninfo)?;
         let (session, exists, beside) = connect(conninfo, &final_name).await?;
         let role = Role::of(&session).await?;
-        ensure_superuser(&role)?;
+        if !exists {
+            role.ensure_may_make(&session, &final_name, exists).await?;
+        }
         let name = if exists {
             final_name.clone()
         } else {
@@ -47,7 +46,7 @@ impl Found {
             let hint = format!("If none is running: {}", drop_statement(&name));
             return Err(Error::failed(message, hint));
         }
-        Ok(Found {
+        let found = Found {
             conninfo: conninfo.to_owned(),
             final_name,
             name,
@@ -57,7 +56,9 @@ impl Found {
             left: None,
             role,
             output: *output,
-        })
+        };
+        found.ensure_may_have_scratch(scratch)?;
+        Ok(found)
     }
 
     /// Whether the target is there.
@@ -67,68 +68,6 @@ impl Found {
 
     pub fn conninfo(&self) -> &str {
         &self.conninfo
-    }
-
-    /// Creates a scratch database on the same server. One that a restore has left which was killed is dropped.
-    pub async fn scratch(&self, facts: &DatabaseFacts) -> Result<Found> {
-        let name = self.scratch_name();
-        let (session, _, beside) = connect(&self.conninfo, &self.final_name).await?;
-        let role = self.role.clone();
-        if is_there(&session, &name).await? {
-            self.ensure_scratch(&session, &name).await?;
-            let dropped = session.statement(drop_statement(&name).as_bytes()).await;
-            dropped.map_err(|error| {
-                let message = format!("the scratch database \"{name}\" is in use: another restore of a part is running ({error})");
-                Error::failed(message, "Wait until it has ended; nothing was changed.")
-            })?;
-        }
-        database::create(&session, &name, facts).await?;
-        // Recognizable for the restore that finds it left over.
-        let mark = String::from_utf8_lossy(&literal(SCRATCH.as_bytes())).into_owned();
-        let quoted = identifier(&name);
-        let comment = format!(
-            "COMMENT ON DATABASE {quoted} IS {mark}; ALTER DATABASE {quoted} CONNECTION LIMIT -1"
-        );
-        session.client.batch_execute(&comment).await?;
-        Ok(Found {
-            conninfo: self.conninfo.clone(),
-            final_name: name.clone(),
-            name,
-            exists: true,
-            session,
-            beside,
-            left: None,
-            role,
-            output: self.output,
-        })
-    }
-
-    /// Refuses a database of a scratch database's name that is none: it has objects, and is not marked.
-    async fn ensure_scratch(&self, session: &Session, name: &str) -> Result<()> {
-        const COMMENT: &str = "SELECT pg_catalog.shobj_description(oid, 'pg_database') \
-            FROM pg_catalog.pg_database WHERE datname = $1";
-        let name_of: [(&(dyn ToSql + Sync), Type); 1] = [(&name, Type::NAME)];
-        let rows = session.client.query_typed(COMMENT, &name_of).await?;
-        let comment: Option<String> = match rows.first() {
-            Some(row) => row.try_get(0)?,
-            None => None,
-        };
-        if comment.as_deref() == Some(SCRATCH) {
-            return Ok(());
-        }
-        let within = Session::open(&self.conninfo, Some(name)).await?;
-        if ensure_empty(&within, name, &self.role).await.is_ok() {
-            return Ok(());
-        }
-        let message =
-            format!("there is a database \"{name}\", whose name the scratch database needs");
-        let hint = format!("If nobody needs it: {}", drop_statement(name));
-        Err(Error::failed(message, hint))
-    }
-
-    /// What the scratch database is called.
-    pub fn scratch_name(&self) -> String {
-        name_until_complete(&format!("{}.part", self.final_name))
     }
 
     /// Opens the target, which is created if it does not exist.
@@ -168,16 +107,6 @@ impl Found {
         Ok(())
     }
 
-    /// Drops a database that this restore has made. Whoever is still leaving it is waited for by the server (FORCE).
-    pub async fn drop_database(&self, name: &str) -> Result<()> {
-        let server = Session::open(&self.conninfo, Some(&self.beside)).await?;
-        let statement = drop_statement(name);
-        let statement = statement.trim_end_matches(';');
-        let forced = format!("{statement} WITH (FORCE)");
-        server.statement(forced.as_bytes()).await?;
-        Ok(())
-    }
-
     /// Drops roles and tablespaces (of [`super::roles::Made::ids`]) that this restore has made and that nothing uses: what
     /// remains, in words.
     pub async fn drop_unused(&self, ids: &[String]) -> Result<Vec<String>> {
@@ -196,7 +125,7 @@ impl Found {
                 .await;
             if dropped.is_err() {
                 let how = if kind == "role" { " NOLOGIN" } else { "" };
-                if kind == "role" {
+                if kind == "role" && self.role.is_superuser {
                     // One of the source's superusers is none here: what it owns by now needs none.
                     server
                         .statement(format!("ALTER ROLE {name} NOSUPERUSER").as_bytes())

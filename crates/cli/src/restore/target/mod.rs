@@ -13,7 +13,7 @@
 //! | room | what it does |
 //! | --- | --- |
 //! | [`server`] | connects, and refuses |
-//! | [`beside`] | the target of a part, which may have objects, and the scratch database beside it |
+//! | [`beside`], [`scratch`] | the target of a part, which may have objects, and the scratch database beside it |
 //! | [`database`] | makes, closes, opens, renames; database.sql |
 //! | [`read`], [`needs`] | which roles and tablespaces are needed |
 //! | [`roles`] | makes those that are missing |
@@ -28,6 +28,7 @@ pub mod globals_sql;
 pub mod needs;
 pub mod read;
 pub mod roles;
+mod scratch;
 pub mod server;
 pub mod sets;
 pub mod statements;

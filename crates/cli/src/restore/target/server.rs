@@ -198,16 +198,6 @@ pub(super) async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool
     Err(refusal.with_message(message).with_hint(hint.to_owned()))
 }
 
-pub(super) fn ensure_superuser(role: &Role) -> Result<()> {
-    if role.is_superuser {
-        return Ok(());
-    }
-    let message = "the role of --target is not a superuser";
-    Err(Error::failed(
-        message,
-        "Connect as a superuser: a part is restored into a scratch database first, with all that it needs.",
-    ))
-}
 pub(super) async fn is_there(session: &Session, database: &str) -> Result<bool> {
     let query = "SELECT FROM pg_catalog.pg_database WHERE datname = $1";
     let rows = session

@@ -51,6 +51,15 @@ const SAME_COLUMNS: &str = "SELECT coalesce(array_agg(o.attnum ORDER BY n), '{}'
     JOIN pg_attribute AS a ON a.attrelid = $1 AND a.attnum = number \
     JOIN pg_attribute AS o ON o.attrelid = $2 AND o.attname = a.attname AND NOT o.attisdropped";
 
+/// A key that is not as at the source.
+pub struct Odd {
+    pub sentence: String,
+    /// The statement that failed.
+    pub sql: Vec<u8>,
+    /// It is NOT VALID.
+    pub is_there: bool,
+}
+
 /// What is set aside.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Keys {
@@ -191,42 +200,51 @@ impl Keys {
         Ok(())
     }
 
-    /// Makes them again, in the transaction that is open; sentences about those that are not as at the source.
-    pub async fn make(self, session: &Session) -> Result<Vec<String>> {
+    /// Makes them again, in the transaction that is open; those that are not as at the source.
+    pub async fn make(self, session: &Session) -> Result<Vec<Odd>> {
         let mut worded = Vec::new();
         for kept in &self.kept {
             worded.extend(kept.words(session).await?);
         }
         worded.sort_by_key(|words| std::cmp::Reverse(words.depth));
         let mut odd = Vec::new();
-        for words in &worded {
+        for words in worded {
             let made = session.attempt(&words.add).await;
-            match made {
-                Ok(_) => {}
+            let odd_one = match made {
+                Ok(_) => None,
                 Err(error) if is_orphan(&error) && words.can_wait => {
                     session
                         .statement(&[&words.add[..], b" NOT VALID"].concat())
                         .await?;
-                    odd.push(format!("{}, which is NOT VALID: {error}", words.what));
+                    Some((format!("{}, which is NOT VALID: {error}", words.what), true))
                 }
                 Err(error) if is_of_statement(&error) => {
                     let sql = shown(&words.add);
-                    odd.push(format!(
-                        "{}, which is not there: {error}: {sql};",
-                        words.what
-                    ));
+                    let what = &words.what;
+                    let sentence = format!("{what}, which is not there: {error}: {sql};");
+                    Some((sentence, false))
                 }
                 // The same command line makes it again.
                 Err(error) => return Err(error),
-            }
+            };
             if let Some(comment) = &words.comment {
                 // The key may not be there.
                 let _ = session.attempt(comment).await;
             }
+            odd.extend(odd_one.map(|(sentence, is_there)| Odd {
+                sentence,
+                sql: words.add,
+                is_there,
+            }));
         }
-        for statement in &self.late {
-            if let Err(error) = session.attempt(statement).await {
-                odd.push(format!("{}: {error}", shown(statement)));
+        for sql in self.late {
+            if let Err(error) = session.attempt(&sql).await {
+                let sentence = format!("{}: {error}", shown(&sql));
+                odd.push(Odd {
+                    sentence,
+                    sql,
+                    is_there: true,
+                });
             }
         }
         Ok(odd)

@@ -1,0 +1,217 @@
+//! What of the things that the scratch database lacks, because its server does not let the role make them, is missed in
+//! the part.
+//!
+//! The scratch database gets all definitions of the source. What of them the role is refused is of no interest but where
+//! the part has it, or needs it: a relation of the part that is named ends the restore, all else is left out and told.
+
+use std::collections::BTreeSet;
+
+use archive::segment::DdlBlock;
+use effects::key::{catalog, Key};
+use tokio_postgres::types::{ToSql, Type};
+
+use super::chosen::Chosen;
+use super::options::{Options, Section};
+use super::wanted::{Name, Wanted};
+use crate::connection::Session;
+use crate::error::{Error, Result};
+use crate::quote::shown;
+use crate::restore::rights::left_out::{LeftOut, Piece};
+use crate::restore::rights::qualified;
+
+/// Fails if relations of the part that are named are not there, with the reasons that the server gave.
+pub fn ensure_none_missing(chosen: &Chosen, left_out: &LeftOut) -> Result<()> {
+    let Some(first) = chosen.missing.first() else {
+        return Ok(());
+    };
+    let names: Vec<String> = chosen.missing.iter().map(Name::shown).collect();
+    let names = names.join(", ");
+    let reasons = reasons(first, left_out);
+    if reasons.is_empty() {
+        let message = format!("{names} could not be made in the scratch database");
+        return Err(Error::failed(message, ""));
+    }
+    let mut message = format!("this server does not let the role make what is needed for {names}");
+    for reason in reasons {
+        message.push_str(&format!("\n    {reason}"));
+    }
+    let hint = "Restore as a superuser, or let one make what is missing in a database for --scratch (an extension).";
+    Err(Error::failed(message, hint))
+}
+
+/// Why a relation is missing: what was refused of it, and of what that names.
+fn reasons(name: &Name, left_out: &LeftOut) -> Vec<String> {
+    let mut wanted = vec![(name.schema.clone(), name.name.clone())];
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    while let Some(name) = wanted.pop() {
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        for piece in left_out.pieces.iter().filter(|piece| !piece.is_leaf) {
+            let names = qualified::names(said(piece));
+            if names.first() == Some(&name) {
+                found.push(format!("{}: {}", piece.what, piece.reason));
+                wanted.extend(names);
+            }
+        }
+    }
+    found
+}
+
+/// What was refused, without what psql needs around it.
+fn said(piece: &Piece) -> &[u8] {
+    DdlBlock::read(&piece.sql).statement
+}
+
+/// What the part is called, by the names of each time.
+pub struct Known {
+    /// Schemas of which everything is in the part.
+    schemas: BTreeSet<Vec<u8>>,
+    /// Schemas that are made.
+    made_schemas: BTreeSet<Vec<u8>>,
+    names: BTreeSet<qualified::Name>,
+    oids: BTreeSet<u32>,
+}
+
+const NAMES: &str = "SELECT pg_catalog.convert_to(n.nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()), \
+        pg_catalog.convert_to(x.name::pg_catalog.text, pg_catalog.getdatabaseencoding()) \
+    FROM (SELECT 1259::pg_catalog.oid AS class, oid, relnamespace AS schema, relname AS name FROM pg_catalog.pg_class \
+        UNION ALL SELECT 1247, oid, typnamespace, typname FROM pg_catalog.pg_type \
+        UNION ALL SELECT 1255, oid, pronamespace, proname FROM pg_catalog.pg_proc \
+        UNION ALL SELECT 2617, oid, oprnamespace, oprname FROM pg_catalog.pg_operator \
+        UNION ALL SELECT 3456, oid, collnamespace, collname FROM pg_catalog.pg_collation) AS x \
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = x.schema \
+    JOIN ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS k (class, oid) ON k.class = x.class AND k.oid = x.oid";
+
+const SCHEMAS: &str = "SELECT oid, pg_catalog.convert_to(nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()) \
+    FROM pg_catalog.pg_namespace WHERE oid = ANY ($1)";
+
+impl Known {
+    /// `makes`: objects of the scratch database that the target does not have.
+    pub async fn read(
+        scratch: &Session,
+        wanted: &Wanted,
+        chosen: &Chosen,
+        makes: &[Key],
+    ) -> Result<Known> {
+        let (classes, oids): (Vec<u32>, Vec<u32>) =
+            makes.iter().map(|key| (key.class, key.oid)).unzip();
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&classes, Type::OID_ARRAY), (&oids, Type::OID_ARRAY)];
+        let mut names: BTreeSet<qualified::Name> = wanted
+            .names
+            .values()
+            .chain(&wanted.at_end)
+            .map(|name| (name.schema.clone(), name.name.clone()))
+            .collect();
+        for row in scratch.client.query_typed(NAMES, &parameters).await? {
+            names.insert((row.try_get(0)?, row.try_get(1)?));
+        }
+        let of_schemas = makes.iter().filter(|key| key.class == catalog::NAMESPACE);
+        let made: BTreeSet<u32> = of_schemas.map(|key| key.oid).collect();
+        let oids: Vec<u32> = chosen.schemas.union(&made).copied().collect();
+        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&oids, Type::OID_ARRAY)];
+        let (mut schemas, mut made_schemas) = (BTreeSet::new(), BTreeSet::new());
+        for row in scratch.client.query_typed(SCHEMAS, &parameters).await? {
+            let (oid, name): (u32, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+            if chosen.schemas.contains(&oid) {
+                schemas.insert(name.clone());
+            }
+            if made.contains(&oid) {
+                made_schemas.insert(name);
+            }
+        }
+        Ok(Known {
+            schemas,
+            made_schemas,
+            names,
+            oids: wanted.oids.clone(),
+        })
+    }
+
+    /// Of what was left out: what the part misses.
+    pub fn missed(&self, left_out: LeftOut, options: &Options) -> LeftOut {
+        let mut missed = LeftOut::default();
+        missed.rows = left_out.rows;
+        let pieces = left_out.pieces.into_iter();
+        pieces
+            .filter(|piece| self.has(piece, options))
+            .for_each(|piece| missed.add(piece));
+        missed
+    }
+
+    fn has(&self, piece: &Piece, options: &Options) -> bool {
+        let section = if piece.is_part || qualified::is_post_data(said(piece)) {
+            Section::PostData
+        } else {
+            Section::PreData
+        };
+        options.has(section) && (self.has_object(piece) || self.has_named(piece))
+    }
+
+    /// By OIDs of the source.
+    fn has_object(&self, piece: &Piece) -> bool {
+        let is_wanted =
+            |(class, oid): &(u32, u32)| *class == catalog::CLASS && self.oids.contains(oid);
+        let needs_it = piece.is_part && piece.needs.iter().any(is_wanted);
+        piece.key.as_ref().is_some_and(is_wanted) || needs_it
+    }
+
+    fn has_named(&self, piece: &Piece) -> bool {
+        let said = said(piece);
+        let names = qualified::names(said);
+        let Some(first) = names.first() else {
+            let schema = qualified::schema(said);
+            return schema.is_some_and(|schema| self.made_schemas.contains(&schema));
+        };
+        // Statistics have names of their own, in front of the table's.
+        let is_statistics = said.trim_ascii_start().starts_with(b"CREATE STATISTICS ");
+        let is_on_it = is_statistics && names.iter().any(|name| self.names.contains(name));
+        self.names.contains(first) || self.schemas.contains(&first.0) || is_on_it
+    }
+
+    /// Whether a statement is about something of the part.
+    pub fn is_about(&self, sql: &[u8]) -> bool {
+        let names = qualified::names(sql);
+        let first = names.first();
+        first.is_some_and(|name| self.names.contains(name) || self.schemas.contains(&name.0))
+    }
+
+    /// Whether something that could not be made is the part's: an index of another table, and a foreign key to one, are of
+    /// no interest.
+    pub fn has_sql(&self, sql: &[u8]) -> bool {
+        let names = qualified::names(sql);
+        let is_of_part =
+            |name: &qualified::Name| self.names.contains(name) || self.schemas.contains(&name.0);
+        let is_key = memchr::memmem::find(sql, b" FOREIGN KEY ").is_some();
+        match &names[..] {
+            [table, refers_to, ..] if is_key => is_of_part(table) && is_of_part(refers_to),
+            [first, ..] => is_of_part(first) || names.iter().any(|name| self.names.contains(name)),
+            [] => true,
+        }
+    }
+}
+
+/// Whether a statement of a dump or a segment makes a foreign key of which both tables are in the part. Between others rows
+/// are missing.
+pub fn is_key_of_part(part: &Wanted, sql: &[u8]) -> bool {
+    let has = |(schema, name): &qualified::Name| {
+        let is_it = |one: &Name| one.schema == *schema && one.name == *name;
+        part.names.values().any(is_it) || part.at_end.iter().any(is_it)
+    };
+    let names = qualified::names(sql);
+    matches!(&names[..], [table, refers_to, ..] if has(table) && has(refers_to))
+}
+
+/// For people: what is left out.
+pub fn lines(left_out: &LeftOut) -> Vec<String> {
+    let mut lines = left_out.lines();
+    if left_out.rows > 0 {
+        lines.push(format!(
+            "{} changes of rows of tables that are left out",
+            left_out.rows
+        ));
+    }
+    lines.iter().map(|line| shown(line.as_bytes())).collect()
+}

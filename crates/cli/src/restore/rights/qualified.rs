@@ -1,0 +1,108 @@
+//! The objects that a statement names, by their schema and name.
+
+use super::tokens::tokens;
+
+/// Schema and name, not quoted.
+pub type Name = (Vec<u8>, Vec<u8>);
+
+/// Qualified names in their order, outside of strings and bodies. (pg_dump and we qualify every one; the first one is what
+/// a statement is about, or its table.)
+pub fn names(text: &[u8]) -> Vec<Name> {
+    let tokens = tokens(text).unwrap_or_default();
+    let qualified = tokens.windows(3).enumerate().filter(|(at, three)| {
+        // Of a.b.c the first two.
+        let is_within = *at > 0 && tokens[at - 1].is_mark(b'.');
+        three[1].is_mark(b'.') && !is_within
+    });
+    let name = qualified.filter_map(|(_, three)| three[0].name(text).zip(three[2].name(text)));
+    name.collect()
+}
+
+/// The schema that a statement is about: `ALTER SCHEMA s OWNER TO …`, `GRANT … ON SCHEMA s TO …`.
+pub fn schema(text: &[u8]) -> Option<Vec<u8>> {
+    let tokens = tokens(text)?;
+    let at = tokens.iter().position(|token| token.is(text, "SCHEMA"))?;
+    tokens.get(at + 1)?.name(text)
+}
+
+/// Whether it makes something that pg_dump has in post-data, or says something of it.
+pub fn is_post_data(text: &[u8]) -> bool {
+    const KINDS: [&str; 6] = [
+        "INDEX",
+        "TRIGGER",
+        "RULE",
+        "POLICY",
+        "STATISTICS",
+        "CONSTRAINT",
+    ];
+    let tokens = tokens(text).unwrap_or_default();
+    let is_of_name = |at: usize| {
+        let before = at.checked_sub(1).and_then(|at| tokens.get(at));
+        before.is_some_and(|token| token.is_mark(b'.'))
+    };
+    // CREATE UNIQUE INDEX, COMMENT ON INDEX, ALTER TABLE ONLY a.b ADD CONSTRAINT.
+    let first = tokens.iter().enumerate().take(9);
+    let mut words = first.filter(|(at, token)| token.depth == 0 && !is_of_name(*at));
+    words.any(|(_, token)| KINDS.iter().any(|kind| token.is(text, kind)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(text: &str) -> Vec<String> {
+        let names = names(text.as_bytes()).into_iter();
+        let shown = |(schema, name): Name| {
+            let (schema, name) = (
+                String::from_utf8_lossy(&schema),
+                String::from_utf8_lossy(&name),
+            );
+            format!("{schema}/{name}")
+        };
+        names.map(shown).collect()
+    }
+
+    #[test]
+    fn what_a_statement_is_about_comes_first() {
+        for (text, expected) in [
+            (
+                "ALTER TABLE ONLY public.\"T t\" OWNER TO bob;",
+                &["public/T t"][..],
+            ),
+            ("COMMENT ON COLUMN a.b.c IS 'x.y'", &["a/b"]),
+            (
+                "CREATE TRIGGER t BEFORE INSERT ON a.b FOR EACH ROW EXECUTE FUNCTION c.d()",
+                &["a/b", "c/d"],
+            ),
+            (
+                "CREATE FUNCTION a.f() RETURNS int LANGUAGE sql AS $$SELECT b.c$$",
+                &["a/f"],
+            ),
+            ("GRANT USAGE ON SCHEMA a TO b", &[]),
+        ] {
+            assert_eq!(named(text), expected, "{text}");
+        }
+        assert_eq!(
+            schema(b"GRANT USAGE ON SCHEMA \"a b\" TO c"),
+            Some(b"a b".to_vec())
+        );
+        assert_eq!(schema(b"ALTER TABLE a.b OWNER TO c"), None);
+    }
+
+    #[test]
+    fn sections_are_those_of_pg_dump() {
+        for text in [
+            "CREATE UNIQUE INDEX i ON a.b USING btree (c)",
+            "ALTER TABLE ONLY a.b\n    ADD CONSTRAINT k PRIMARY KEY (c)",
+            "COMMENT ON TRIGGER t ON a.b IS 'x'",
+        ] {
+            assert!(is_post_data(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "ALTER TABLE a.b OWNER TO c",
+            "CREATE TABLE a.rule (c int, CONSTRAINT k CHECK (c > 0))",
+        ] {
+            assert!(!is_post_data(text.as_bytes()), "{text}");
+        }
+    }
+}
