@@ -72,6 +72,7 @@ fn a_role_with_createdb_restores_a_part_as_a_superuser_does() {
          CREATE TRIGGER deny BEFORE INSERT OR UPDATE ON kept.orders FOR EACH ROW EXECUTE FUNCTION kept.deny(); \
          CREATE FUNCTION kept.fast(int) RETURNS int LANGUAGE internal IMMUTABLE AS 'int4abs'; \
          CREATE TABLE kept.odd (a int, b int GENERATED ALWAYS AS (kept.fast(a)) STORED); INSERT INTO kept.odd VALUES (-1); \
+         CREATE FUNCTION kept.raised() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'; \
          CREATE TABLE kept.hers (a int); ALTER TABLE kept.hers OWNER TO alice; CREATE VIEW kept.seen AS SELECT * FROM kept.hers; \
          ALTER VIEW kept.seen OWNER TO alice; \
          CREATE MATERIALIZED VIEW kept.count AS SELECT count(*) FROM kept.orders",
@@ -203,6 +204,7 @@ fn a_role_with_createdb_restores_a_part_as_a_superuser_does() {
     let (status, text) = role.restore("live", &with(&[&["--schema", "kept"], &moment, &OWN]));
     assert_eq!(status, 1, "{text}");
     let missed = [
+        "(SECURITY DEFINER)\n    function kept.raised(): \"plain\"",
         "FUNCTION kept.fast",
         "TABLE kept.odd: function kept.fast(integer) does not exist",
         "rows      4 of kept.orders",

@@ -220,6 +220,12 @@ impl Carrying<'_> {
             .filter(|(oid, ..)| is_new(*oid) && makes_tables)
             .map(|(_, written, _)| written)
             .collect();
+        let rights = self.whereto.rights;
+        let definers = if rights.is_limited() || rights.wanted.no_owner {
+            missed::definers(self.scratch, &makes).await?
+        } else {
+            Vec::new()
+        };
         let known = Known::read(self.scratch, self.wanted, self.chosen, &makes).await?;
         let of_others = self.whereto.rights.take_notes_of_others();
         let of_part = of_others.into_iter().filter(|(sql, _)| known.is_about(sql));
@@ -230,6 +236,7 @@ impl Carrying<'_> {
             definitions: &definitions,
             used: &existing.words,
             without_rows: &without_rows,
+            definers: &definers,
             left_out: &left_out,
         });
         shown.will_leave_out(&missed, self.whereto.left_out);

@@ -204,6 +204,20 @@ pub fn is_key_of_part(part: &Wanted, sql: &[u8]) -> bool {
     matches!(&names[..], [table, refers_to, ..] if has(table) && has(refers_to))
 }
 
+/// Functions that are SECURITY DEFINER and will belong to the restoring role, with its name: whoever calls one has its
+/// rights, where it may have had others at the source.
+pub async fn definers(scratch: &Session, makes: &[Key]) -> Result<Vec<String>> {
+    const DEFINERS: &str =
+        "SELECT pg_catalog.format('function %s: \"%s\"', oid::pg_catalog.regprocedure, current_user) \
+        FROM pg_catalog.pg_proc \
+        WHERE oid = ANY ($1) AND prosecdef AND proowner = current_user::pg_catalog.regrole ORDER BY 1";
+    let functions = makes.iter().filter(|key| key.class == catalog::PROC);
+    let oids: Vec<u32> = functions.map(|key| key.oid).collect();
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&oids, Type::OID_ARRAY)];
+    let rows = scratch.client.query_typed(DEFINERS, &parameters).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
 /// For people: what is left out.
 pub fn lines(left_out: &LeftOut) -> Vec<String> {
     let mut lines = left_out.lines();

@@ -210,9 +210,16 @@ async fn execute(
     let ended = found.end_scratch(named).await;
     let kept = found.drop_unused(&scratch_target.made.ids).await;
     let over = done.map_err(|error| unchanged(found, &name, error))?;
-    ended?;
     for note in kept? {
         shown.note(&note);
+    }
+    if let Err(error) = ended {
+        // All else is done, and stays.
+        let text = format!("the scratch database \"{name}\" is left: {error}");
+        scratch_target.warnings.push(match error.hint() {
+            "" => text,
+            hint => format!("{text}. {hint}"),
+        });
     }
     scratch_target.warnings.extend(over.odd);
     if options.dry_run {

@@ -26,6 +26,8 @@ pub struct ToCarry<'a> {
     /// Of the target, as it is.
     pub used: &'a [String],
     pub without_rows: &'a [String],
+    /// Functions that run with the rights of their new owner.
+    pub definers: &'a [String],
     pub left_out: &'a [String],
 }
 
@@ -92,6 +94,7 @@ impl Shown {
             definitions,
             used,
             without_rows,
+            definers,
             left_out,
         } = to_carry;
         let answer = json!({"part": {
@@ -99,6 +102,7 @@ impl Shown {
             "makes": definitions.made,
             "uses": used,
             "without_rows": without_rows,
+            "definers": definers,
             "left_out": left_out,
         }});
         self.output.answer(&answer, |_| {
@@ -116,6 +120,10 @@ impl Shown {
             list(
                 "makes without rows, because something of the part needs it",
                 without_rows,
+            );
+            list(
+                "makes with the rights of another owner than at the source (SECURITY DEFINER)",
+                definers,
             );
             list("leaves out", left_out);
             match text.trim_end() {
