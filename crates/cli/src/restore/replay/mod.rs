@@ -28,6 +28,7 @@ mod lenient;
 mod limited;
 mod outbox;
 mod permitted;
+mod pieces;
 mod quiet;
 mod reader;
 pub mod rehearsal;
@@ -324,6 +325,14 @@ impl<'a> Replay<'a> {
                 return inserted
                     .map(drop)
                     .map_err(|error| self.at(line, error.into()));
+            }
+            if pieces::is_worth_it(&text) {
+                let wrong = match pieces::execute(&client, &text).await {
+                    Ok(1) => return Ok(()),
+                    Ok(hit) => Wrong::Hit(hit),
+                    Err(error) => Wrong::Refused(error),
+                };
+                return Err(self.failed(Failed { line, wrong }));
             }
         }
         let sent = self.rows.send(line, text).await;
