@@ -21,12 +21,12 @@
 # sees is in the dump and is skipped, every other one is applied. And whatever passes on its way to psql keeps its
 # line number, so that an error names the line of the file.
 set -eu
-export LC_ALL=C PGCLIENTENCODING=SQL_ASCII      # bytes are bytes, whatever encoding the database has
+export LC_ALL=C PGCLIENTENCODING=SQL_ASCII CDPATH= PG_COLOR=never     # bytes are bytes in any encoding
 usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
 say() { printf '%s\n' "$*"; }
 warn() { printf 'restore.sh: %s\n' "$*" >&2; }
 die() { warn "$*"; exit 1; }
-wrong_use() { warn "$*"; usage >&2; exit 2; }
+wrong_use() { warn "$*"; usage >&2; failed=2; exit 2; }
 printable() { tr '\001-\011\013-\037\177' '?'; }
 
 # ---- 1. Command line and server -------------------------------------------------------------------------------
@@ -46,9 +46,7 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 chain=${chain#chain-} base=${base%/} base=${base##*/}
-case ${until_time:+t}${until_lsn:+l}${until_xid:+x}${until_mark:+m} in
-??*) wrong_use "only one of --until-time, --until-lsn, --until-xid and --until-mark can be given" ;;
-esac
+case ${until_time:+t}${until_lsn:+l}${until_xid:+x}${until_mark:+m} in ??*) wrong_use "more than one --until-..." ;; esac
 case $until_xid$chain in *[!0-9]*) wrong_use "--until-xid and --chain take a number" ;; esac
 [ -n "$target" ] || { [ -n "$dry_run" ] && [ -z "$until_time" ]; } || wrong_use "--target is missing"
 database=$(say "$target" |
@@ -61,14 +59,15 @@ here=$(cd "$(dirname "$0")" && pwd)
 exec 9<"$here"
 flock -s 9 2>/dev/null || :             # retention removes nothing while we read; a copy needs no lock
 work=$(mktemp -d "${TMPDIR:-/tmp}/restore.XXXXXX")
-is_half_made=''
-at_exit() {
-    [ $? = 0 ] || [ -z "$is_half_made" ] ||
+is_half_made='' is_stale=''
+at_exit() {     # psql and awk have exit statuses of their own
+    [ $? != 0 ] || failed=0
+    [ -z "$is_half_made" ] ||
         warn "the database is incomplete; drop it, and the roles that were created: DROP DATABASE \"$restoring\";"
     rm -rf "$work"
+    exit "${failed:-1}"
 }
-trap at_exit EXIT
-trap 'exit 130' INT TERM HUP
+trap at_exit EXIT; trap 'exit 1' INT TERM HUP
 random=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 [ ${#random} -eq 32 ] || die "could not read a random number from /dev/urandom"
 say "\\restrict $random" >"$work/restrict.sql"          # psql obeys no backslash command behind this
@@ -83,8 +82,7 @@ for setting in search_path=pg_catalog,pg_temp role=none session_replication_role
     transform_null_equals=off statement_timeout=0 lock_timeout=0 idle_session_timeout=0 \
     idle_in_transaction_session_timeout=0 session_preload_libraries= local_preload_libraries=; do
     PGOPTIONS="${PGOPTIONS:-} -c $setting"
-done
-export PGOPTIONS
+done; export PGOPTIONS
 sql() { psql -X -q -A -t -w -v ON_ERROR_STOP=1 "$@"; }
 server() { sql -d "$target dbname=postgres" "$@"; }
 db() { sql -d "$target dbname=$restoring" -v dbname="$restoring" -o /dev/null "$@"; }
@@ -113,7 +111,8 @@ awk_walk='
     function pad(hex) { return substr("00000000", length(hex) + 1) toupper(hex) }
     function lsn16(text,  part) {
         split(text, part, "/")
-        return text ~ /^[0-9A-Fa-f]+\/[0-9A-Fa-f]+$/ ? "L" pad(part[1]) pad(part[2]) : ""
+        text = text ~ /^[0-9A-Fa-f]+\/[0-9A-Fa-f]+$/ ? "L" pad(part[1]) pad(part[2]) : ""
+        return length(text) == 17 ? text : ""
     }
     function value(name,  at, rest) {           # of name=... in the structural comment in $0, percent-encoded
         at = index($0, " " name "=")
@@ -151,20 +150,19 @@ text() {        # FILE -> its text; of a segment, which may be closed or compres
     *) cat "$file" ;;
     esac
 }
-is_open() { case $(ls "$increments" | grep "^$1") in *.sql.partial) ;; *) false ;; esac; }      # SEGMENT
+is_open() { [ ! -e "$increments/$1" ] && [ ! -e "$increments/$1.gz" ] && [ ! -e "$increments/$1.zst" ]; }
 value() {       # KEY FILE -> a value of metadata.json or chain.json; empty for null
     sed -n "s/^ *\"$1\": \"\{0,1\}\(.*\)/\1/p" "$2" | sed 's/"\{0,1\},\{0,1\}$//; s/^null$//; q' | printable
 }
 listed() {      # FILE -> its sha256 in the manifest, whose last line about it counts; "expired" if retention removed it
     sed -n "\|\"file\":\"$1\"|{s/.*\"expired_at\":\"[^\"]*\".*/expired/p;s/.*,\"sha256\":\"\([0-9a-f]*\)\".*}$/\1/p;}" \
-        "$work/manifest" | sort | tail -n 1
+        "$work/manifest" | tail -n 1
 }
 check_sealed() { # DIRECTORY: every file as SHA256SUMS has it, none besides, and that as the manifest's
-    sealed=$(listed "${1#"$chain_dir/"}")
-    (cd "$1" && { [ -z "$sealed" ] || say "$sealed  SHA256SUMS"; cat SHA256SUMS; } |
-        sha256sum --check --strict --quiet) >&2 || die "$1 is damaged"
-    (cd "$1" && find . ! -type d ! -path ./SHA256SUMS) | sed 's/^..//' | sort >"$work/there"
-    cut -c 67- "$1/SHA256SUMS" | sort | cmp -s "$work/there" - || die "$1: SHA256SUMS does not list all files"
+    (cd "$1" && find . ! -type d ! -path ./SHA256SUMS -exec sha256sum {} +) | sed 's|  \./|  |' | sort >"$work/there"
+    sort "$1/SHA256SUMS" | diff - "$work/there" >&2 || die "$1 is damaged: it is not what SHA256SUMS lists"
+    sum=$(sha256sum <"$1/SHA256SUMS") sealed=$(listed "${1#"$chain_dir/"}")
+    [ "${sealed:-${sum%% *}}" = "${sum%% *}" ] || die "$1 is damaged: SHA256SUMS is not what the manifest lists"
 }
 
 # ---- 3. Chain and base ----------------------------------------------------------------------------------------
@@ -174,7 +172,7 @@ upto=Lz base_dir=''     # up to this commit LSN, all of them; a time, an xid or 
 chains=${chain:-$(ls "$here" | sed -n 's/^chain-\([0-9][0-9]*\)$/\1/p' | sort -rn)}
 for chain in $chains; do
     chain_dir=$here/chain-$chain increments=$here/chain-$chain/incremental
-    cat "$chain_dir"/manifest*.jsonl >"$work/manifest" 2>/dev/null || :         # a copy has it in parts
+    for f in "$chain_dir/manifest.jsonl" "$chain_dir"/manifest-*; do [ ! -f "$f" ] || cat "$f"; done >"$work/manifest"
     ls "$increments" 2>/dev/null | sed -n 's/^\([0-9A-F]*-[0-9TZ]*\.sql\)\(\.[a-z]*\)\{0,1\}$/\1/p' | uniq >"$work/all"
     while read -r oldest && [ "$(listed "incremental/$oldest")" = expired ]; do :; done <"$work/all"
     # The newest base that is not after the requested point, and that the manifest lists (or --base).
@@ -194,8 +192,8 @@ for chain in $chains; do
     warn "chain-$chain has no finished base ${base:+$base }at or before the requested point"
 done
 [ -n "$base_dir" ] || die "no base can be used; retention removes old bases, and chains of which nothing is kept"
-[ -z "$until_lsn" ] || [ "$chains" = "$chain" ] || die "there are several chains, in which an LSN may come again:" \
-    "choose one by --chain, for example --chain $chain, the newest with a base before $until_lsn"
+[ -z "$until_lsn" ] || [ "$chains" = "$chain" ] || 
+    die "an LSN may come again in another chain: choose one, like --chain $chain, the newest with a base before it"
 metadata=$base_dir/metadata.json base_lsn=${base_dir##*/} snapshot=$(value snapshot "$base_dir/metadata.json")
 base_lsn=L${base_lsn%%-*} encoding=$(value encoding "$metadata") taken_at=$(value taken_at "$metadata")
 xmin=${snapshot%%:*} xmax=${snapshot#*:} xip=${snapshot##*:} xmax=${xmax%%:*}
@@ -214,8 +212,7 @@ for name in $(sort -r "$work/all"); do
 done
 awk_check='
     NR == 1 && /^-- pg_incrbackup segment format=/ && !/=[12]$/ { print "facts newer" }
-    NR == 1 && !/^-- pg_incrbackup segment format=[12]$/ { exit }
-    { walk() }
+    NR == 1 && !/^-- pg_incrbackup segment format=[12]$/ { exit } { walk() }
     kind == "header" { start = end = lsn16(value("start_lsn")); next_xid = value("next_xid") }
     kind == "header" { previous = value("previous") " " value("previous_sha256") }
     kind == "transaction" { lsn = lsn16(value("commit_lsn")); time = value("commit_time") }
@@ -235,7 +232,7 @@ awk_check='
     }
     part == "COMMIT;" { complete = NR; block = "" }
     END { if (start != "") print "facts", start, end, next_xid, complete + 0, closed + 0, transactions + 0, \
-        last == "" ? "none" : last, previous }
+        (last == "" ? "none" : last), previous }
 '
 mark=$(printf %s "$until_mark" | od -An -v -tu1 | awk '{ for (i = 1; i <= NF; i++) {
     c = sprintf("%c", $i + 0)
@@ -245,9 +242,10 @@ before='' end=$base_lsn total=0 applied=0 last_time=$taken_at
 : >"$work/use" >"$work/notes"
 while read -r name; do
     [ -n "$before" ] || [ "$name" = "$first" ] || continue
+    if is_open "$name"; then was_open=yes; else was_open=''; fi      # it may be closed from now on
     text "$increments/$name" | cut -b 1-1000000 | awk -v until_xid="$until_xid" -v until_time="$until_time" \
         -v until_mark="$mark" "$awk_walk$awk_check" >"$work/facts"
-    grep '^facts ' "$work/facts" >"$work/fact" || ! is_open "$name" || break    # torn before its first transaction
+    grep '^facts ' "$work/facts" >"$work/fact" || [ -z "$was_open" ] || break    # torn before its first transaction
     end_before=$end
     read -r what start end next_xid complete closed transactions last previous <"$work/fact" || start=''
     [ "$start" = "L${name%%-*}" ] || die "$name is damaged, or its format is that of a newer version"
@@ -258,7 +256,7 @@ while read -r name; do
         first=''                                        # retention has removed what comes before it
         break
     fi
-    if ! is_open "$name"; then
+    if [ -z "$was_open" ]; then
         sha256=$(text "$increments/$name" | sha256sum | cut -d ' ' -f 1)
         [ "$closed" = 1 ] || die "$name is damaged: its footer does not match its contents"
         case $(listed "incremental/$name") in '' | "$sha256") ;; *) die "$name is damaged: its checksum differs" ;; esac
@@ -267,8 +265,7 @@ while read -r name; do
     [ "$last" = none ] || ! is_after "$last" "$last_time" || last_time=$last
     # A segment that starts at the requested point or later is only needed to check the chain of checksums.
     is_after "$upto" "$start" || break
-    say "$name $complete" >>"$work/use"
-    cat "$work/facts" >>"$work/notes"
+    say "$name $complete" >>"$work/use"; cat "$work/facts" >>"$work/notes"
 done <"$work/all"
 if [ -z "$first" ]; then
     [ -n "$base" ] && [ $upto = Lz ] && grep -q '"file":"incremental/.*"expired_at":' "$work/manifest" ||
@@ -283,10 +280,13 @@ elif [ -n "$until_time$until_xid$until_mark" ]; then
         die "${until_xid:+transaction $until_xid}${until_mark:+mark \"$until_mark\"} is not in the segments of chain-$chain"
 fi
 # An older state than requested is never restored silently.
-why=$(value reason "$chain_dir/chain.json")
-why=${why:+chain-$chain has ended: $why}
+why=$(value reason "$chain_dir/chain.json" | sed "s/^./chain-$chain has ended: &/")
 ! is_after "$base_lsn" "$end" || end=$base_lsn
-if is_after "$until_time" "$last_time" || { [ -n "$until_lsn" ] && is_after "$upto" "$end"; }; then
+missing=$(sed -n 's|.*"file":"incremental/\([^"]*\.sql\)".*|\1|p' "$work/manifest" | sort | tail -n 1)
+[ -n "$first" ] && is_after "$missing" "$(tail -n 1 "$work/all")" || missing=''
+why=${missing:+the manifest lists $missing, which is missing}${missing:+${why:+; }}$why
+if is_after "$until_time" "$last_time" || { [ -n "$until_lsn" ] && is_after "$upto" "$end"; } ||
+    [ "$missing,$until_time$until_lsn" = "${missing:-none}," ]; then
     : "${why:=if its server is running, SELECT incr_flush() writes the latest changes}"
     why="the archive ends at $(shown "$end"), with what was committed up to $last_time: before that point; $why"
     [ -n "$allow_earlier" ] || die "$why; --allow-earlier restores to that end"
@@ -330,7 +330,7 @@ say "segments: $(grep -c . "$work/use") from ${first:-none}, $total transactions
   literal "$metadata"
   say "::json) AS metadata (m) \\gexec"
 } | server || {
-    warn "the server does not know the source's locale: the database has another one, and sorts otherwise"
+    warn "not with the source's locale, which the server may not know: the database gets another one, and sorts otherwise"
     server -c "CREATE DATABASE \"$restoring\" TEMPLATE template0 ENCODING '$encoding'"
 }
 is_half_made=yes
@@ -347,35 +347,28 @@ CREATE VIEW ours.firing (kind, id, state, command, name, place) AS
     UNION ALL SELECT 'table', oid, tgenabled, 'ALTER TABLE ONLY %2$s ENABLE %3$s TRIGGER %1$I', tgname,
         tgrelid::regclass::text FROM pg_trigger;
 CREATE FUNCTION ours.quiet() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE r record;
-BEGIN
+DECLARE r record; BEGIN
     FOR r IN SELECT * FROM ours.firing WHERE state IN ('A', 'R') ORDER BY kind LOOP
         EXECUTE format(r.command, r.name, r.place, '');
         INSERT INTO ours.quieted VALUES (r.kind, r.id, r.state);
-    END LOOP;
-END $$;
+    END LOOP; END $$;
 CREATE FUNCTION ours.loud(kinds text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE r record;
-BEGIN
+DECLARE r record; BEGIN
     FOR r IN WITH q AS (DELETE FROM ours.quieted WHERE kind = kinds RETURNING *)
         SELECT f.*, q.state AS was FROM q JOIN ours.firing AS f USING (kind, id) WHERE f.state = 'O' LOOP
         EXECUTE format(r.command, r.name, r.place, CASE r.was WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END);
-    END LOOP;
-END $$;
+    END LOOP; END $$;
 CREATE UNLOGGED TABLE ours.roles (name text);
--- A materialized view may fail; what only a superuser can own may have an owner who is none, and is one for the statement.
+-- A materialized view may fail. An owner who must be a superuser, and is none, is made one for the statement.
 CREATE FUNCTION ours.try(entry text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE owner text := substring(entry, ' OWNER TO ("(?:[^"]|"")*"|[^";\s]+);?\s*$');
 BEGIN
     EXECUTE entry;
     EXCEPTION WHEN OTHERS THEN
-        IF owner IS NULL THEN
-            RAISE WARNING 'a materialized view stays without rows: %', SQLERRM;
-        ELSE
-            EXECUTE format('ALTER ROLE %s SUPERUSER', owner);
-            EXECUTE entry;
-            EXECUTE format('ALTER ROLE %s NOSUPERUSER', owner);
-        END IF;
+        IF owner IS NULL THEN RAISE WARNING 'a materialized view was not refreshed: %', SQLERRM; RETURN; END IF;
+        EXECUTE format('ALTER ROLE %s SUPERUSER', owner);
+        EXECUTE entry;
+        EXECUTE format('ALTER ROLE %s NOSUPERUSER', owner);
 END $$;
 SQL
 { say "SET client_encoding = UTF8;"
@@ -391,25 +384,30 @@ SQL
 } | db -f - || die "could not create the missing roles"
 
 # ---- 6. The base ----------------------------------------------------------------------------------------------
-stopped() {     # FILE: what psql said of a line in it, then the end
+heard() {       # FILE: what psql said of lines in it
     sed "s|^psql:<stdin>:|$1:|" "$work/errors" >&2
+    ! grep -q 'WARNING:  a materialized view was not refreshed: ' "$work/errors" || is_stale=yes
+}
+stopped() {     # FILE
+    heard "$1"
     die "stopped; the program pg_incrbackup can do without an object that cannot be made"
 }
 dump=$base_dir/$(value dump "$metadata")
 say "loading ${dump##*/}"
 if [ -d "$dump" ]; then
-    loud='^[^ ]* [^ ]* [^ ]* \([A-Z ]* - \)\{0,1\}EVENT TRIGGER '      # they come last: one may fire for the others
-    { pg_restore -l "$dump" | grep -v "$loud"; pg_restore -l "$dump" | grep "$loud"; } >"$work/list" || :
+    loud='^[0-9]*; [0-9 ]*((COMMENT|SECURITY.*LABEL) (- )?)?EVENT( |%20)TRIGGER'    # last: one may fire for the others
+    { cat "$base_dir/dump.list" 2>/dev/null || pg_restore -l "$dump"; } |
+        awk -v loud="$loud" '$0 ~ loud { late = late $0 "\n"; next } { print } END { printf "%s", late }' >"$work/list"
     pg_restore --exit-on-error -L "$work/list" -w -d "$target dbname=$restoring" "$dump" 2>"$work/errors" || stopped dump
 else
     # psql has a parser of its own, which counts begin and end in CREATE FUNCTION begin(), and substitutes its variables
     # in x[1:PORT]. So every entry except rows is sent as one literal. (Old bases without dump.toc go unchanged.)
     toc=$base_dir/dump.toc; [ -f "$toc" ] || toc=/dev/null
-    text "$dump" | awk -v toc="$toc" -v tag="$random" -v ours="$ours" '
+    text "$dump" | awk -v toc="$toc" -v tag="$random" -v ours="$ours" -v loaded="$work/loaded" '
         FILENAME == toc {                       # first line, lines, offset, 3 ids, sql or data, type, schema, name
             end_of_all = $1 + $2 - 1
             last[$1] = $7 == "sql" ? end_of_all : 0
-            if ($8 ~ /^(MATERIALIZED%20VIEW%20DATA|EVENT%20TRIGGER|FOREIGN%20DATA%20WRAPPER|PUBLICATION)$/) tried[$1]
+            if ($8 ~ /^(MATERIALIZED%20VIEW%20DATA|EVENT%20TRIGGER|FOREIGN%20DATA%20WRAPPER|(PUB|SUB)[A-Z]*)$/) tried[$1]
             if ($8 == "EVENT%20TRIGGER") after[$1] = " SELECT " ours ".quiet();"      # it may fire from now on
             next
         }
@@ -422,10 +420,12 @@ else
         }
         at && number == last[at] { end = "$s" tag "$" (at in tried ? ")" : "") "; END $r" tag "$;" after[at] }
         { print $0 end }
-        END { if (number < end_of_all + 0) print "\\.\nDO $$ BEGIN RAISE \047dump.toc is of another dump\047; END $$;" }
+        /^-- PostgreSQL database dump complete/ { is_complete = 1 }
+        END { if (is_complete && number >= end_of_all + 0) print number >loaded }
     ' "$toc" - | db -f - 2>"$work/errors" || stopped "${dump##*/}"
+    [ -s "$work/loaded" ] || die "${dump##*/} could not be read to its end, or dump.toc is of another dump"
 fi
-cat "$work/errors" >&2
+heard "${dump##*/}"
 [ ! -f "$set/database.sql" ] ||
     db -f "$work/restrict.sql" -f "$set/database.sql" 2>"$work/errors" || stopped database.sql
 db -c "SELECT $ours.quiet()"
@@ -447,33 +447,31 @@ awk_replay='
             sub(/\$; END /, "$); END ", line[held - 1])
         }
         if (line[1] !~ /^DO / && line[held - 2] == ";") {       # before 0.3.0 the text was not in a literal
-            word = key
-            while (index(text, toupper("$s" word "$")) || index(text, toupper("$r" word "$"))) word = word "_"
+            for (word = key; index(text, toupper("$s" word "$")) || index(text, toupper("$r" word "$"));) word = word "_"
             line[1] = "DO $r" word "$ BEGIN " line[1] " EXECUTE $s" word "$"
             line[held - 2] = "$s" word "$; END $r" word "$;"
         }
         if (is_text || text ~ /ENABLE|DISABLE|PARTITION|REPLACE (CONSTRAINT )?TRIGGER|REPLACE RULE/) {
-            line[0] = "SELECT " ours ".loud(\047" (text ~ /EVENT TRIGGER/ ? "event" : "table") "\047);"
+            line[0] = "SELECT " ours ".loud(\047" (of ~ /event%20trigger/ ? "event" : "table") "\047);"
             line[held - 1] = line[held - 1] " SELECT " ours ".quiet();"
         }
-        for (i = 0; i < held; i++) print is_wanted ? line[i] : ""
+        for (i = 0; i < held; i++) print (is_wanted ? line[i] : "")
         held = 0
     }
-    NR > complete { exit }
-    { walk() }
+    NR > complete { exit } { walk() }
     kind == "header" { key = substr($2, 2) }
     kind == "transaction" || kind == "sequences" {
         lsn = lsn16(value(kind == "sequences" ? "lsn" : "commit_lsn"))
         on = lsn <= upto "" && (kind == "sequences" ? lsn > base_lsn "" : !sees(value("xid")))
     }
     kind == "ddl" || kind == "effect" {
-        verb = value("verb"); is_text = kind == "ddl"
+        verb = value("verb"); of = tolower(value("class") value("command")); is_text = kind == "ddl"
         is_wanted = on && (value("class") != "database" || lsn > set_lsn "")
     }
     kind == "ddl" || kind == "effect" || part == "ddl" { line[held++] = $0; if (!ddl_lines) ddl(); next }
     NR == 1 { print "\\restrict " random; next }
-    part == "setting" { print /^\\(un)?restrict / ? "" : $0; next }
-    { print on && part != "comment" ? (part == "statement" ? row($0) : $0) : "" }
+    part == "setting" { print ($0 ~ /^\\(un)?restrict / ? "" : $0); next }
+    { print (on && part != "comment" ? (part == "statement" ? row($0) : $0) : "") }
     part == "COMMIT;" { applied += on && block == "transaction"; block = "" }
     END { if (NR >= complete) print applied + 0 >count }
 '
@@ -482,8 +480,9 @@ while read -r segment complete; do
     text "$increments/$segment" | awk -v upto="$upto" -v complete="$complete" -v base_lsn="$base_lsn" \
         -v set_lsn="$set_lsn" -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" -v random="$random" -v ours="$ours" \
         -v count="$work/$segment" "$awk_walk$awk_replay" | db -f - 2>"$work/errors" || stopped "$segment"
-    sed "s|^psql:<stdin>:|$segment:|" "$work/errors" >&2
-    applied=$((applied + $(cat "$work/$segment"))) || die "$segment could not be read to its end"
+    heard "$segment"
+    [ -s "$work/$segment" ] || die "$segment could not be read to its end"
+    applied=$((applied + $(cat "$work/$segment")))
 done <"$work/use"
 
 # ---- 8. The end -----------------------------------------------------------------------------------------------
@@ -493,8 +492,9 @@ SELECT 'DROP SCHEMA ours CASCADE' UNION ALL
     SELECT format(command, name, place, CASE q.state WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END)
     FROM ours.quieted AS q JOIN ours.firing AS f USING (kind, id) WHERE f.state = 'O' \gexec
 SQL
-server -c "ALTER DATABASE \"$restoring\" RENAME TO \"$database\""
 is_half_made=''
+server -c "ALTER DATABASE \"$restoring\" RENAME TO \"$database\"" || die "$restoring is complete, but not renamed"
 [ ! -f "$base_dir/left-out.sql" ] || say "left out, because it needs pg_incrbackup: what $base_dir/left-out.sql has"
 applied left_out | sed 's/^/left out, because it needs pg_incrbackup: /'
 say "done: $applied transactions applied; run ANALYZE in $database before use"
+[ -z "$is_stale" ] || die "materialized views stay without rows, or with older ones: the warnings above say why"

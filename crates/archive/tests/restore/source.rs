@@ -195,6 +195,9 @@ impl Source {
             None => path,
         };
         let mut command = Command::new(shell);
+        if shell == "busybox" {
+            command.arg("sh");
+        }
         let output = command
             .arg(self.script())
             .args(arguments)

@@ -43,6 +43,7 @@ pub mod filter;
 mod graph;
 pub mod hashed;
 mod keys;
+mod long;
 mod missed;
 mod moved;
 mod options;

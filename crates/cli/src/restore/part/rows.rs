@@ -1,10 +1,14 @@
 //! The rows of a part, and the positions of its sequences: from the scratch database into the target.
 
+use std::pin::Pin;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::CopyInSink;
 
 use super::chosen::Relation;
+use super::long::Long;
 use super::permitted;
 use crate::connection::Session;
 use crate::error::{Error, Result};
@@ -17,6 +21,7 @@ const PIECE: usize = 64 << 10;
 /// A table whose rows are copied.
 #[derive(Debug)]
 pub struct Copied {
+    oid: u32,
     /// The OID in the scratch database of what `into` is.
     pub root: u32,
     from: String,
@@ -49,6 +54,7 @@ pub async fn tables(
         let columns = scratch.client.query_typed(COLUMNS, &parameters).await?;
         let columns = columns.iter().map(|row| Ok(row.try_get(0)?));
         all.push(Copied {
+            oid: relation.oid,
             root: into.oid,
             from: relation.written.clone(),
             into: into.written.clone(),
@@ -91,40 +97,58 @@ impl Copied {
     /// a table that is in use may pass some over.
     pub async fn copy(&self, scratch: &Session, target: &Session) -> Result<(u64, u64)> {
         let columns: Vec<String> = self.columns.iter().map(|name| identifier(name)).collect();
-        let columns = if columns.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", columns.join(", "))
+        let columns = columns.join(", ");
+        let listed = match columns.as_str() {
+            "" => String::new(),
+            columns => format!(" ({columns})"),
         };
-        let out = format!("COPY {}{columns} TO STDOUT", self.from);
-        let into = format!("COPY {}{columns} FROM STDIN", self.into);
-        let rows = scratch.client.copy_out(&out).await?;
-        let mut rows = std::pin::pin!(rows);
+        let into = format!("COPY {}{listed} FROM STDIN", self.into);
         let sink = target.client.copy_in::<_, Bytes>(&into).await?;
         let mut sink = std::pin::pin!(sink);
-        let mut piece = BytesMut::new();
-        let mut sent = 0;
-        while let Some(row) = rows.next().await {
-            // The server sends each row as a message.
-            let mut row = row?;
-            sent += 1;
-            // Of a long one only a piece is in memory twice.
-            while row.len() >= PIECE {
-                if !piece.is_empty() {
-                    sink.send(piece.split().freeze()).await?;
-                }
-                sink.send(row.split_to(PIECE)).await?;
-            }
-            piece.extend_from_slice(&row);
-            if piece.len() >= PIECE {
-                sink.send(piece.split().freeze()).await?;
-            }
-        }
-        if !piece.is_empty() {
-            sink.send(piece.freeze()).await?;
+        let table = &self.from;
+        let Some(long) = Long::find(scratch, self.oid, table).await? else {
+            let all = format!("COPY {table}{listed} TO STDOUT");
+            let sent = send(scratch, &all, sink.as_mut()).await?;
+            return Ok((sent, sink.finish().await?));
+        };
+        let which = |condition: &str| {
+            format!("COPY (SELECT {columns} FROM ONLY {table} WHERE {condition}) TO STDOUT")
+        };
+        let mut sent = send(scratch, &which(&long.others()), sink.as_mut()).await?;
+        for row in &long.rows {
+            let alone = which(&format!("ctid = '{row}'"));
+            sent += send(scratch, &alone, sink.as_mut()).await?;
         }
         Ok((sent, sink.finish().await?))
     }
+}
+
+/// Sends the rows of a COPY; how many there are.
+async fn send(scratch: &Session, out: &str, mut sink: Pin<&mut CopyInSink<Bytes>>) -> Result<u64> {
+    let rows = scratch.client.copy_out(out).await?;
+    let mut rows = std::pin::pin!(rows);
+    let mut piece = BytesMut::new();
+    let mut sent = 0;
+    while let Some(row) = rows.next().await {
+        // The server sends each row as a message.
+        let mut row = row?;
+        sent += 1;
+        // Of a long one only a piece is in memory twice.
+        while row.len() >= PIECE {
+            if !piece.is_empty() {
+                sink.send(piece.split().freeze()).await?;
+            }
+            sink.send(row.split_to(PIECE)).await?;
+        }
+        piece.extend_from_slice(&row);
+        if piece.len() >= PIECE {
+            sink.send(piece.split().freeze()).await?;
+        }
+    }
+    if !piece.is_empty() {
+        sink.send(piece.freeze()).await?;
+    }
+    Ok(sent)
 }
 
 /// What keeps a role that is no superuser from reading relations, the scratch database's own or given to others: what

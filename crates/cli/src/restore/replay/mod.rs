@@ -9,6 +9,7 @@
 //! | [`shape`], [`batch`] | statements of one shape are planned once, and executed many at a time |
 //! | [`copy`], [`large`] | COPY blocks; rows with large values |
 //! | [`effects`] | schema changes |
+//! | [`turns`] | transactions of the source in transactions of the target, and sets of globals between them |
 //! | [`quiet`] | triggers and rules that would fire |
 //! | [`views`] | materialized views, filled at the end |
 //! | [`lenient`] | statements that may fail, behind a loss |
@@ -25,13 +26,16 @@ mod item;
 mod large;
 mod lenient;
 mod limited;
+mod outbox;
 mod permitted;
+mod pieces;
 mod quiet;
 mod reader;
 pub mod rehearsal;
 mod resume;
 mod rows;
 mod shape;
+mod turns;
 mod views;
 
 use std::collections::{BTreeSet, HashMap};
@@ -63,10 +67,6 @@ pub use quiet::Quiet;
 pub use reader::Reader;
 use rows::{Failed, Rows, Wrong};
 use views::Views;
-
-/// A transaction of the target is committed after this many statements or bytes.
-const MOST_STATEMENTS: u64 = 2000;
-const MOST_BYTES: usize = 512 << 10;
 
 /// What was done.
 #[derive(Debug, Default, Clone)]
@@ -296,82 +296,6 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    async fn open(&mut self) -> Result<()> {
-        if !self.is_open {
-            if self.help.is_wanted() {
-                self.help.give(self.session).await?;
-            }
-            self.session.client.batch_execute("BEGIN").await?;
-            self.defer_constraints().await?;
-            self.is_open = true;
-        }
-        Ok(())
-    }
-
-    /// A transaction of the source begins.
-    async fn begin(&mut self, lsn: Lsn, time: Option<Time>) -> Result<()> {
-        self.globals_before(Some(lsn)).await?;
-        if self.lenient.is_none() && self.plan.lost_from().is_some_and(|from| lsn >= from) {
-            self.commit().await?;
-            self.lenient = Some(lenient::Lenient::default());
-            self.counts.give_up("changes before the moment are lost");
-        }
-        self.open().await?;
-        self.current = Some((lsn, time));
-        self.units += 1;
-        Ok(())
-    }
-
-    /// Sets of globals have their place between transactions. Of several in a row the last one includes the others.
-    async fn globals_before(&mut self, lsn: Option<Lsn>) -> Result<()> {
-        let sets = &self.plan.later_globals[self.next_set..];
-        let due = sets
-            .iter()
-            .take_while(|set| lsn.is_none_or(|lsn| lsn > set.name.lsn));
-        let due = due.count();
-        if due == 0 {
-            return Ok(());
-        }
-        self.commit().await?;
-        self.next_set += due;
-        self.globals.apply(self.session, self.next_set).await?;
-        self.rows.forget();
-        Ok(())
-    }
-
-    /// The transaction of the source ends; that of the target if it is large enough.
-    async fn source_commit(&mut self) -> Result<()> {
-        if let Some(current) = self.current.take() {
-            self.done.applied += 1;
-            self.done.last = Some(current);
-        }
-        let is_full = self.statements >= MOST_STATEMENTS || self.bytes >= MOST_BYTES;
-        if is_full || self.is_alone || self.lenient.is_some() {
-            self.commit().await?;
-        }
-        Ok(())
-    }
-
-    async fn commit(&mut self) -> Result<()> {
-        if !self.is_open {
-            return Ok(());
-        }
-        if self.copy.is_some() {
-            let why = "a COPY block without an end";
-            return Err(Error::damaged(format!(
-                "{}: {why}",
-                self.storage.place(&self.file)
-            )));
-        }
-        self.settle().await?;
-        self.commit_place().await?;
-        self.is_open = false;
-        self.is_alone = false;
-        self.statements = 0;
-        self.bytes = 0;
-        Ok(())
-    }
-
     /// All that was sent has its answer, and it was right.
     async fn settle(&mut self) -> Result<()> {
         let settled = self.rows.drain().await;
@@ -401,6 +325,14 @@ impl<'a> Replay<'a> {
                 return inserted
                     .map(drop)
                     .map_err(|error| self.at(line, error.into()));
+            }
+            if pieces::is_worth_it(&text) {
+                let wrong = match pieces::execute(&client, &text).await {
+                    Ok(1) => return Ok(()),
+                    Ok(hit) => Wrong::Hit(hit),
+                    Err(error) => Wrong::Refused(error),
+                };
+                return Err(self.failed(Failed { line, wrong }));
             }
         }
         let sent = self.rows.send(line, text).await;

@@ -7,20 +7,15 @@ use std::sync::Arc;
 
 use archive::segment::{Event, Part, Scanner};
 use archive::storage::{self, Storage};
-use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{self, Receiver};
 
 use super::item::{extend, Batch, Counting, Item, What};
+use super::outbox::{Outbox, Stopped};
 use crate::error::{Error, Result};
 use crate::restore::part::filter::{self, Filter};
 use crate::restore::plan::outline::{self, Outline};
 use crate::restore::plan::{gone, Plan, Planned};
 use crate::restore::progress::Place;
-
-/// How much is read ahead, in bytes. A larger line waits until all before it is done, and is alone then.
-const AHEAD: u32 = 8 << 20;
-/// Items up to this size together are handed over at once.
-const BATCH: usize = 256 << 10;
 
 /// The reading thread.
 pub struct Reader {
@@ -49,19 +44,15 @@ impl Reader {
         let reading = Reading {
             storage,
             plan,
-            sender,
-            budget: Arc::new(Semaphore::new(AHEAD as usize)),
+            out: Outbox::new(sender.clone()),
             bytes: Arc::clone(&bytes),
-            items: Vec::new(),
-            size: 0,
             first,
             to_pass: place.units,
             filter: plan_part,
-            begin: None,
             passes_copy: false,
         };
         let thread = std::thread::Builder::new().name("reader".to_owned());
-        let failed = reading.sender.clone();
+        let failed = sender;
         let read = move || {
             let read = std::panic::catch_unwind(AssertUnwindSafe(|| reading.run()));
             if read.is_err() {
@@ -78,25 +69,17 @@ impl Reader {
     }
 }
 
-/// Nobody takes the batches any more.
-struct Stopped;
-
 struct Reading {
     storage: Arc<dyn Storage>,
     plan: Arc<Plan>,
-    sender: Sender<Result<Batch>>,
-    budget: Arc<Semaphore>,
+    out: Outbox,
     bytes: Arc<AtomicU64>,
-    items: Vec<Item>,
-    size: usize,
     /// The first segment of the plan that is read.
     first: usize,
     /// Transactions and sequence positions of it that an earlier run has done.
     to_pass: u64,
     /// Only a part is wanted.
     filter: Option<Filter>,
-    /// What begins a transaction of which nothing is wanted so far.
-    begin: Option<Item>,
     /// A COPY block is not wanted.
     passes_copy: bool,
 }
@@ -109,45 +92,14 @@ impl Reading {
                 Ok(Ok(())) => {}
                 Ok(Err(Stopped)) => return,
                 Err(error) => {
-                    let _ = self.sender.blocking_send(Err(error));
+                    self.out.fail(error);
                     return;
                 }
             }
         }
         if self.last_positions().is_ok() {
-            let _ = self.hand_over();
+            let _ = self.out.hand_over();
         }
-    }
-
-    fn add(&mut self, line: u64, size: usize, what: What) -> std::result::Result<(), Stopped> {
-        if let Some(begin) = self.begin.take() {
-            self.items.push(begin);
-        }
-        if self.size > 0 && self.size + size > BATCH {
-            self.hand_over()?;
-        }
-        self.items.push(Item { line, what });
-        // An item without text takes memory, too.
-        self.size += size + 64;
-        Ok(())
-    }
-
-    fn hand_over(&mut self) -> std::result::Result<(), Stopped> {
-        let size = u32::try_from(self.size).unwrap_or(AHEAD).min(AHEAD);
-        let budget = Arc::clone(&self.budget);
-        let waiting = budget.acquire_many_owned(size);
-        // The budget is never closed.
-        let share = futures_executor::block_on(waiting).map_err(|_| Stopped)?;
-        let items = std::mem::take(&mut self.items);
-        self.size = 0;
-        let sent = self.sender.blocking_send(Ok(Batch { items, share }));
-        sent.map_err(|_| Stopped)?;
-        if size == AHEAD {
-            // Another large line beside it would be one more in memory.
-            let waiting = self.budget.acquire_many(AHEAD);
-            drop(futures_executor::block_on(waiting));
-        }
-        Ok(())
     }
 
     fn segment(&mut self, planned: &Planned) -> Result<std::result::Result<(), Stopped>> {
@@ -195,7 +147,7 @@ impl Reading {
             return Err(gone(&*self.storage, &file));
         };
         let header = Box::new(header);
-        if self.add(1, 0, What::Segment { file, header }).is_err() {
+        if self.out.add(1, 0, What::Segment { file, header }).is_err() {
             return Ok(Err(Stopped));
         }
         if let Some(filter) = &mut self.filter {
@@ -240,11 +192,11 @@ impl Reading {
                     Taken::Now(what @ (What::Begin { .. } | What::Sequences))
                         if self.filter.is_some() =>
                     {
-                        self.begin = Some(Item { line, what });
+                        self.out.begin(Item { line, what });
                         Ok(())
                     }
-                    Taken::Now(What::Commit) if self.begin.take().is_some() => Ok(()),
-                    Taken::Now(what) => self.add(line, 0, what),
+                    Taken::Now(What::Commit) if self.out.is_only_begun() => Ok(()),
+                    Taken::Now(what) => self.out.add(line, 0, what),
                     Taken::WithItsLines(what) => {
                         (block, held) = (Some(what), line + 1);
                         Ok(())
@@ -263,14 +215,19 @@ impl Reading {
                         continue;
                     }
                     let text = scanner.take_text();
-                    self.add(line, text.len(), What::Copy(text))
+                    self.out.add(line, text.len(), What::Copy(text))
                 }
                 (Part::CopyRow | Part::CopyEnd, None) if self.passes_copy => Ok(()),
-                (Part::CopyRow, None) => self.copy_row(line, scanner),
-                (Part::CopyEnd, None) => self.add(line, 0, What::CopyEnd),
+                (Part::CopyRow, None) if self.out.joins_row(scanner.text()) => Ok(()),
+                (Part::CopyRow, None) => {
+                    let mut rows = scanner.take_text();
+                    rows.push(b'\n');
+                    self.out.add(line, rows.len(), What::CopyRows(rows))
+                }
+                (Part::CopyEnd, None) => self.out.add(line, 0, What::CopyEnd),
                 (Part::Block(is_last), None) => {
                     let whole = extend(&mut block, scanner.text(), is_last);
-                    whole.map_or(Ok(()), |(size, what)| self.add(held, size, what))
+                    whole.map_or(Ok(()), |(size, what)| self.out.add(held, size, what))
                 }
             };
             if taken.is_err() {
@@ -293,7 +250,7 @@ impl Reading {
             Some(filter::Taken::As(text)) => text,
             Some(filter::Taken::Not) => return Ok(()),
         };
-        self.add(line, text.len(), What::Statement(text))
+        self.out.add(line, text.len(), What::Statement(text))
     }
 
     /// Positions of sequences that are due before a schema change.
@@ -303,7 +260,7 @@ impl Reading {
         };
         let due: Vec<(u64, Vec<u8>)> = filter.take_positions().collect();
         for (line, text) in due {
-            self.add(line, text.len(), What::Statement(text))?;
+            self.out.add(line, text.len(), What::Statement(text))?;
         }
         Ok(())
     }
@@ -313,9 +270,9 @@ impl Reading {
         if !self.filter.as_ref().is_some_and(Filter::has_positions) {
             return Ok(());
         }
-        self.add(0, 0, What::Sequences)?;
+        self.out.add(0, 0, What::Sequences)?;
         self.positions()?;
-        self.add(0, 0, What::Commit)
+        self.out.add(0, 0, What::Commit)
     }
 
     fn event(&mut self, event: Event, file: &str, applies: &mut bool) -> Taken {
@@ -374,30 +331,6 @@ impl Reading {
             Event::LeftOut { object, .. } if *applies => Taken::Now(What::LeftOut(object)),
             _ => Taken::Not,
         }
-    }
-
-    /// Joins rows, up to a batch of them.
-    fn copy_row(
-        &mut self,
-        line: u64,
-        scanner: &mut Scanner<Counting>,
-    ) -> std::result::Result<(), Stopped> {
-        let row = scanner.text();
-        if let Some(Item {
-            what: What::CopyRows(rows),
-            ..
-        }) = self.items.last_mut()
-        {
-            if self.size + row.len() < BATCH {
-                rows.extend_from_slice(row);
-                rows.push(b'\n');
-                self.size += row.len() + 1;
-                return Ok(());
-            }
-        }
-        let mut rows = scanner.take_text();
-        rows.push(b'\n');
-        self.add(line, rows.len(), What::CopyRows(rows))
     }
 }
 
