@@ -281,6 +281,21 @@ fn a_role_with_createdb_restores_a_part_as_a_superuser_does() {
     role.restored("live", &boxed);
     assert_eq!(owners("box"), "alice alice|t");
 
+    // What somebody has granted on who is no owner, if it can be that role, and that role may be there.
+    c.sql_in("live", "DROP SCHEMA kept CASCADE; DROP SCHEMA was CASCADE");
+    let granted = with(&[
+        &["--table", "kept.orders", "--role", "postgres=plain"],
+        &moment,
+    ]);
+    role.restored("live", &granted);
+    let owned = c.sql_in("live", owner);
+    assert!(owned.contains("alice=r*/plain,bob=r/alice"), "{owned}");
+    c.sql_in("live", "CREATE SCHEMA shut AUTHORIZATION plain");
+    let (status, text) = role.restore("live", &with(&[&granted, &["--into-schema", "shut"]]));
+    let words = "this is left out: permission denied for schema shut: GRANT SELECT ON TABLE shut.orders TO bob";
+    assert!(status == 1 && text.contains(words), "{text}");
+    assert_eq!(c.sql_in("live", "SELECT count(*) FROM shut.orders"), "4");
+
     // A role that may be a replica.
     c.sql("GRANT SET ON PARAMETER session_replication_role TO plain");
     c.sql_in("live", "DROP SCHEMA kept CASCADE");
@@ -741,6 +756,10 @@ fn roles_that_a_part_names_are_made_or_what_they_have_is_left_out() {
             &with(&[&["--table", "hiver"], options]),
         )
     };
+    // By way of a database of another encoding, too.
+    target.sql("CREATE DATABASE pad OWNER guest TEMPLATE template0");
+    let (status, text) = restore(&["--scratch", "pad", "--dry-run"]);
+    assert!(status == 0 && text.contains("ACL public.TABLE "), "{text}");
     // It may make no roles: whatever names one is left out, and told.
     let (status, text) = restore(&[]);
     assert_eq!(status, 1, "{text}");
@@ -777,4 +796,55 @@ fn roles_that_a_part_names_are_made_or_what_they_have_is_left_out() {
     let owner = "SET client_encoding = UTF8; SELECT proowner::regrole::text FROM pg_proc WHERE proname = 'çode'";
     assert_eq!(target.sql_in("live", owner).trim_matches('"'), "bob");
     assert_nothing_left(&target);
+}
+
+#[test]
+fn everything_that_acts_on_rows_comes_as_a_part_beside_other_things() {
+    let c = program_rights::with_changes("plain");
+    let options = ["--no-owner", "--no-privileges", "--no-large-objects"];
+    let options = if c.version() < 16 {
+        ["--no-owner", "--no-privileges", "--no-blobs"]
+    } else {
+        options
+    };
+    let source = program_rights::dumped(&c, c.database(), &options);
+    // Sequences are exact there, and may be further on later.
+    let lsn = c.flush();
+    let own = with(&[&OWN, &["--until-lsn", &lsn]]);
+    c.sql("CREATE ROLE plain LOGIN CREATEDB; CREATE DATABASE live OWNER plain;");
+    let role = Role {
+        c: &c,
+        name: "plain",
+    };
+    role.restored("live", &with(&[&["--schema", "*"], &own]));
+    program_rights::assert_same(&source, &program_rights::dumped(&c, "live", &options));
+    // By sections, as far as row security lets its owner.
+    let part = [
+        "--schema",
+        "*",
+        "--exclude-table",
+        "secret",
+        "--exclude-table",
+        "of_secret",
+        "--exclude-table",
+        "hidden",
+    ];
+    role.restored(
+        "by_turns",
+        &with(&[&part, &own, &["--section", "pre-data"]]),
+    );
+    role.restored("by_turns", &with(&[&part, &own, &["--section", "data"]]));
+    role.restored(
+        "by_turns",
+        &with(&[&part, &own, &["--section", "post-data"]]),
+    );
+    role.restored("at_once", &with(&[&part, &own]));
+    program_rights::assert_same(
+        &program_rights::dumped(&c, "at_once", &options),
+        &program_rights::dumped(&c, "by_turns", &options),
+    );
+    let (status, text) = role.restore("owned", &["--schema", "*", "--until-lsn", &lsn]);
+    assert!(status == 1 && text.contains("--no-owner"), "{text}");
+    program_rights::assert_same(&source, &program_rights::dumped(&c, "owned", &options));
+    assert_nothing_left(&c);
 }

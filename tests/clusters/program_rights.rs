@@ -105,7 +105,7 @@ pub fn assert_same(source: &BTreeMap<String, usize>, restored: &BTreeMap<String,
 const PLAIN: [&str; 2] = ["--no-owner", "--no-privileges"];
 
 /// A cluster with objects in its base, and changes after it.
-fn with_changes(format: &str) -> Cluster {
+pub fn with_changes(format: &str) -> Cluster {
     let c = Cluster::builder()
         .setting("pg_incrbackup.base_format", &format!("'{format}'"))
         .start();

@@ -99,6 +99,7 @@ pub async fn over(
     let found = whereto.found;
     let carrying = Carrying {
         scratch: &scratch,
+        encoding,
         whereto,
         options,
         wanted,
@@ -145,6 +146,8 @@ pub(super) struct Foreseen {
 
 pub(super) struct Carrying<'a> {
     pub(super) scratch: &'a Session,
+    /// The archive's.
+    encoding: &'a str,
     pub(super) whereto: &'a Whereto<'a>,
     pub(super) options: &'a Options,
     wanted: &'a Wanted,
@@ -226,7 +229,14 @@ impl Carrying<'_> {
         } else {
             Vec::new()
         };
-        let known = Known::read(self.scratch, self.wanted, self.chosen, &makes).await?;
+        let known = Known::read(
+            self.scratch,
+            self.encoding,
+            self.wanted,
+            self.chosen,
+            &makes,
+        );
+        let known = known.await?;
         let of_others = self.whereto.rights.take_notes_of_others();
         let of_part = of_others.into_iter().filter(|(sql, _)| known.is_about(sql));
         left_out.extend(of_part.map(|(_, sentence)| sentence));

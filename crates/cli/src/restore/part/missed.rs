@@ -74,8 +74,8 @@ pub struct Known {
     oids: BTreeSet<u32>,
 }
 
-const NAMES: &str = "SELECT pg_catalog.convert_to(n.nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()), \
-        pg_catalog.convert_to(x.name::pg_catalog.text, pg_catalog.getdatabaseencoding()) \
+const NAMES: &str = "SELECT pg_catalog.convert_to(n.nspname::pg_catalog.text, $3), \
+        pg_catalog.convert_to(x.name::pg_catalog.text, $3) \
     FROM (SELECT 1259::pg_catalog.oid AS class, oid, relnamespace AS schema, relname AS name FROM pg_catalog.pg_class \
         UNION ALL SELECT 1247, oid, typnamespace, typname FROM pg_catalog.pg_type \
         UNION ALL SELECT 1255, oid, pronamespace, proname FROM pg_catalog.pg_proc \
@@ -84,21 +84,25 @@ const NAMES: &str = "SELECT pg_catalog.convert_to(n.nspname::pg_catalog.text, pg
     JOIN pg_catalog.pg_namespace AS n ON n.oid = x.schema \
     JOIN ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS k (class, oid) ON k.class = x.class AND k.oid = x.oid";
 
-const SCHEMAS: &str = "SELECT oid, pg_catalog.convert_to(nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()) \
+const SCHEMAS: &str = "SELECT oid, pg_catalog.convert_to(nspname::pg_catalog.text, $2) \
     FROM pg_catalog.pg_namespace WHERE oid = ANY ($1)";
 
 impl Known {
-    /// `makes`: objects of the scratch database that the target does not have.
+    /// `makes`: objects of the scratch database that the target does not have; `encoding` is the archive's.
     pub async fn read(
         scratch: &Session,
+        encoding: &str,
         wanted: &Wanted,
         chosen: &Chosen,
         makes: &[Key],
     ) -> Result<Known> {
         let (classes, oids): (Vec<u32>, Vec<u32>) =
             makes.iter().map(|key| (key.class, key.oid)).unzip();
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&classes, Type::OID_ARRAY), (&oids, Type::OID_ARRAY)];
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+            (&classes, Type::OID_ARRAY),
+            (&oids, Type::OID_ARRAY),
+            (&encoding, Type::NAME),
+        ];
         let mut names: BTreeSet<qualified::Name> = wanted
             .names
             .values()
@@ -111,7 +115,8 @@ impl Known {
         let of_schemas = makes.iter().filter(|key| key.class == catalog::NAMESPACE);
         let made: BTreeSet<u32> = of_schemas.map(|key| key.oid).collect();
         let oids: Vec<u32> = chosen.schemas.union(&made).copied().collect();
-        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&oids, Type::OID_ARRAY)];
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&oids, Type::OID_ARRAY), (&encoding, Type::NAME)];
         let (mut schemas, mut made_schemas) = (BTreeSet::new(), BTreeSet::new());
         for row in scratch.client.query_typed(SCHEMAS, &parameters).await? {
             let (oid, name): (u32, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);

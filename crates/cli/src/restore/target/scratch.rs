@@ -92,7 +92,14 @@ impl Found {
                 Error::failed(message, "Wait until it has ended; nothing was changed.")
             })?;
         }
-        database::create(&session, &name, facts).await?;
+        let created = database::create(&session, &name, facts).await;
+        created.map_err(|error| match &error {
+            Error::Unavailable { .. } => error,
+            _ => error.with_hint(
+                "An empty one that you created, with another locale for example, can be named with --scratch."
+                    .to_owned(),
+            ),
+        })?;
         // Recognizable for the restore that finds it left over.
         let unlimited = format!("ALTER DATABASE {} CONNECTION LIMIT -1", identifier(&name));
         session
