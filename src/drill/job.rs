@@ -168,7 +168,6 @@ fn new_record(started_at: time::Time, conninfo: &str) -> Drill {
 /// Runs a drill and records it; returns the start time that identifies the record.
 fn run(database: pg_sys::Oid, conninfo: &str) -> Result<i64, Failure> {
     let start = Instant::now();
-    client::begin_time(settings::drill_timeout());
     let place = place::own(database)?.ok_or_else(nothing_to_restore)?;
     // Parameters are only written to disk once it is certain that they contain no password.
     let mut drill = new_record(time::calendar(), "");
@@ -231,6 +230,7 @@ fn make(
     // Before anything is held that others wait for.
     let turn = other.as_ref().map(|target| Turn::take(target, database));
     let turn = turn.transpose()?;
+    // That others take their time is no finding.
     client::begin_time(settings::drill_timeout());
     // Files needed for this point must not expire before they have been read.
     let _lock = Lock::shared(place, &mut signals::look_for_interrupts)?;

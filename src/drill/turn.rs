@@ -40,16 +40,20 @@ impl Turn {
         let session = Dialog::start(&program, &arguments, &environment);
         let mut session = session.map_err(|error| dump::cannot_run(&program, error))?;
         let begun = Instant::now();
+        let ensure_patience = || {
+            if begun.elapsed() > LONGEST_WAIT {
+                return Err(too_long());
+            }
+            Ok(())
+        };
         loop {
-            let answer = session.ask(TRY, client::ensure_in_time)?;
+            let answer = session.ask(TRY, ensure_patience)?;
             match answer.as_deref() {
                 Some("t") => return Ok(Turn(session)),
                 Some("f") => {}
                 _ => return Err(lost(&mut session)),
             }
-            if begun.elapsed() > LONGEST_WAIT {
-                return Err(too_long());
-            }
+            ensure_patience()?;
             board::enter(database, DrillPhase::WaitingForOthers);
             server::wait_a_moment(RETRY);
         }

@@ -59,6 +59,20 @@ fn drills_of_two_databases_to_one_server_take_turns() {
     wait_until("nothing tells of the first one any more", || {
         !c.database_directory().join("drill.json").exists()
     });
+    // The time that others take is not its own.
+    let mut holder = c.session_in("postgres");
+    holder.run("SELECT pg_advisory_lock(hashtextextended('pg_incrbackup drill', 7810187))");
+    c.set("pg_incrbackup.drill_timeout", "'1s'");
+    wait_until("the setting is read", || {
+        c.sql("SHOW pg_incrbackup.drill_timeout") == "1s"
+    });
+    c.sql_in("other", &begin);
+    let of_worker = "SELECT now() - backend_start > '3 s' FROM pg_stat_activity WHERE application_name = 'pg_incrbackup drill' \
+        AND backend_type <> 'client backend'";
+    wait_until("it has waited for longer", || {
+        c.sql(of_worker) == "t" || state("timed out")
+    });
+    assert!(state("waiting for other drills to the server"));
 }
 
 #[test]

@@ -64,6 +64,10 @@ impl Outbox {
         self.items.push(Item { line, what });
         // An item without text takes memory, too.
         self.size += size + 64;
+        // The next one may be as large.
+        if self.size >= AHEAD as usize {
+            self.hand_over()?;
+        }
         Ok(())
     }
 
