@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 
-use harness::Cluster;
+use harness::{program_command, wait_until, Cluster};
 
 use crate::parts::{assert_nothing_left, assert_same, dump, AFTER_THE_BASE, BEFORE_THE_BASE};
 use crate::program_rights;
@@ -616,6 +617,41 @@ fn what_strangers_have_made_runs_with_no_more_rights() {
         ALTER FUNCTION s.ok OWNER TO alice");
     super_user.restored("live", &into);
     assert_eq!(c.sql_in("live", "SELECT count(*) FROM was.t"), "10");
+
+    // Who owns the schema replaces it between the look and the use: while something holds the restore up.
+    c.sql_in(
+        "live",
+        "DROP SCHEMA was CASCADE; ALTER SCHEMA s OWNER TO mallory",
+    );
+    let mut locker = c.session_in("live");
+    locker.run("BEGIN; CREATE SCHEMA was");
+    let (archive, target) = (c.database_directory(), c.conninfo("live"));
+    let child = program_command()
+        .args(["restore", "--target", &target, "--archive"])
+        .arg(archive)
+        .args(&into)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the program can be run");
+    let waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'pg_incrbackup' AND wait_event_type = 'Lock'";
+    wait_until("the restore waits", || c.is_true(waits));
+    c.sql_in(
+        "live",
+        &format!(
+            "SET ROLE mallory; DROP FUNCTION s.ok; \
+             CREATE FUNCTION s.ok(int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$BEGIN {EVIL} RETURN true; END$$"
+        ),
+    );
+    locker.run("ROLLBACK");
+    let output = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.contains("function s.ok(integer), which the part needs, belongs to \"mallory\""),
+        "{text}"
+    );
+    assert_harmless("a function that was replaced meanwhile");
+    c.sql_in("live", "ALTER SCHEMA s OWNER TO postgres");
 
     // Rows into live tables are checked and numbered by PostgreSQL's operators, whatever there is in public.
     c.sql_in(

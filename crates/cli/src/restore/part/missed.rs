@@ -234,3 +234,108 @@ pub fn lines(left_out: &LeftOut) -> Vec<String> {
     }
     lines.iter().map(|line| shown(line.as_bytes())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(schema: &str, name: &str) -> qualified::Name {
+        (schema.into(), name.into())
+    }
+
+    /// The part is table s.t, OID 10, called s.old in the base, the function s.f, and all of schema w.
+    fn known() -> Known {
+        Known {
+            schemas: [b"w".to_vec()].into(),
+            made_schemas: [b"w".to_vec()].into(),
+            names: [name("s", "t"), name("s", "old"), name("s", "f")].into(),
+            oids: [10].into(),
+        }
+    }
+
+    fn piece(key: Option<(u32, u32)>, sql: &str) -> Piece {
+        Piece {
+            what: sql.into(),
+            key,
+            needs: Vec::new(),
+            sql: sql.into(),
+            reason: "permission denied".into(),
+            is_leaf: false,
+            is_table: false,
+            is_part: false,
+            is_drop: false,
+        }
+    }
+
+    #[test]
+    fn only_what_the_part_has_or_needs_is_missed() {
+        let has = |piece: &Piece| known().has(piece, &Options::default());
+        for sql in [
+            "ALTER TABLE s.old OWNER TO a",
+            "CREATE TRIGGER x BEFORE INSERT ON s.t FOR EACH ROW EXECUTE FUNCTION o.f()",
+            "GRANT EXECUTE ON FUNCTION s.f(integer) TO a",
+            "CREATE STATISTICS o.st ON a, b FROM s.t",
+            "CREATE FUNCTION w.g() RETURNS int LANGUAGE c AS 'x'",
+            "GRANT USAGE ON SCHEMA w TO a",
+        ] {
+            assert!(has(&piece(None, sql)), "{sql}");
+        }
+        for sql in [
+            "ALTER TABLE o.t OWNER TO a",
+            "CREATE VIEW o.v AS SELECT FROM s.t",
+            "GRANT USAGE ON SCHEMA s TO a",
+            "CREATE OPERATOR FAMILY o.x USING btree",
+        ] {
+            assert!(!has(&piece(None, sql)), "{sql}");
+        }
+        // Under a name that it had between the two: by its OID, and what is a part of it.
+        let of_it = piece(
+            Some((catalog::CLASS, 10)),
+            "ALTER TABLE s.between OWNER TO a",
+        );
+        assert!(has(&of_it));
+        let mut policy = piece(
+            Some((catalog::POLICY, 11)),
+            "CREATE POLICY p ON s.between TO a",
+        );
+        policy.needs = vec![(catalog::CLASS, 10)];
+        assert!(!has(&policy));
+        policy.is_part = true;
+        assert!(has(&policy));
+        // What has no place in the sections that are wanted is not missed.
+        let options = Options {
+            data_only: true,
+            ..Options::default()
+        };
+        assert!(!known().has(&policy, &options) && !known().has(&of_it, &options));
+    }
+
+    #[test]
+    fn a_missing_relation_has_the_reasons_of_what_it_names() {
+        let mut left_out = LeftOut::default();
+        left_out.add(piece(None, "CREATE TYPE s.base (INPUT = s.base_in)"));
+        left_out.add(piece(
+            None,
+            "CREATE FUNCTION s.base_in(cstring) RETURNS s.base LANGUAGE c AS 'x'",
+        ));
+        left_out.add(piece(None, "CREATE TABLE s.t (a s.base)"));
+        left_out.add(piece(None, "CREATE TABLE s.u (a int)"));
+        let table = Name {
+            schema: "s".into(),
+            name: "t".into(),
+        };
+        let found = reasons(&table, &left_out);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[0].starts_with("CREATE TABLE s.t"), "{found:?}");
+    }
+
+    #[test]
+    fn a_key_is_of_the_part_with_both_tables() {
+        let sql = |to: &str| {
+            format!("ALTER TABLE ONLY s.t ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES {to}(b)")
+        };
+        assert!(known().has_sql(sql("s.old").as_bytes()));
+        assert!(!known().has_sql(sql("o.other").as_bytes()));
+        assert!(!known().has_sql(b"CREATE INDEX i ON o.other USING btree (a)"));
+    }
+}

@@ -7,7 +7,7 @@ use super::carry::{Carrying, Foreseen};
 use super::existing::{self, Existing};
 use super::options::Section;
 use super::shown::Carried;
-use super::{chosen, rows};
+use super::{chosen, rows, trusted};
 use crate::connection::Session;
 use crate::error::{Error, Result};
 
@@ -28,6 +28,12 @@ impl Carrying<'_> {
         }
         for effect in &definitions.before {
             applying.effect(effect).await?;
+        }
+        if self.whereto.found.role.is_superuser && !definitions.before.is_empty() {
+            // Whoever owns a schema may have replaced meanwhile what was there. Nothing of it has run yet.
+            let (graph, members) = (self.graph, self.members);
+            let used = Existing::find(self.scratch, Some(target), graph, members).await?;
+            trusted::ensure_used(self.scratch, target, &used).await?;
         }
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         if self.options.has(Section::Data) {

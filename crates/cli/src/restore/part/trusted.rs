@@ -14,6 +14,7 @@ use super::addresses::{self, Owner};
 use super::existing::Existing;
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::quote::shown;
 
 /// Refuses objects of the target that are used as they are, and belong neither to the role to which they belong at the
 /// source, nor to a superuser or the owner of the database.
@@ -58,7 +59,7 @@ async fn described(scratch: &Session, key: Key) -> Result<String> {
 fn refusal(what: &str, owner: &Owner) -> Error {
     let message = format!(
         "{what}, belongs to \"{}\" in the target, who is not its owner at the source: its code would run as a superuser",
-        owner.name
+        shown(owner.name.as_bytes())
     );
     let hint = "Restore as a role that is no superuser and owns what the part becomes, or into another database. (With \
                 --no-owner nobody is known as the owner at the source.) Nothing was changed.";
@@ -118,6 +119,7 @@ pub async fn ensure_events(target: &Session) -> Result<()> {
         return Ok(());
     };
     let (name, owner): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+    let (name, owner) = (shown(name.as_bytes()), shown(owner.as_bytes()));
     let message = format!(
         "the event trigger {name} of the target fires in every session, and its function belongs to \"{owner}\": it would run as a superuser"
     );
