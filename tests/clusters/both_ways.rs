@@ -28,6 +28,11 @@ const LOUD: &str = "CREATE TABLE told (what text); CREATE FUNCTION tell() RETURN
 const LOUD_AFTER: &str = "ALTER EVENT TRIGGER loud ENABLE REPLICA; CREATE TABLE is_not_told (); ALTER EVENT TRIGGER loud ENABLE ALWAYS;
     CREATE TABLE \"an EVENT TRIGGER x\" PARTITION OF parted DEFAULT; COMMENT ON TABLE noted IS 'EVENT TRIGGER, PARTITION'";
 
+const OWNED: &str = include_str!("both_ways_owned.sql");
+const OWNED_AFTER: &str = "INSERT INTO held VALUES (7, 8);
+    ALTER EVENT TRIGGER \"x EVENT TRIGGER y\" ENABLE REPLICA; INSERT INTO \"t a:b \"\"c' \\d %20 $1\" (\"x:y\") VALUES ('later');
+    DROP SUBSCRIPTION elsewhere";
+
 /// In `after`: both restores begin with this base, not with the first.
 const NEW_BASE: &str = "SELECT incr_dump()";
 const NEW_CHAIN: &str = "SELECT * FROM incr_setup(new_chain => true)";
@@ -91,6 +96,12 @@ const ARCHIVES: &[Archive] = &[
              ALTER ROLE reader IN DATABASE app SET work_mem = '7MB'",
             "INSERT INTO t VALUES (1); COMMENT ON DATABASE app IS NULL; GRANT ALL ON t TO reader",
         ],
+    },
+    Archive {
+        name: "objects of every kind, whose owners are missing or no superusers any more",
+        builder: Cluster::builder,
+        before: &[OWNED],
+        after: &[NEW_BASE, OWNED_AFTER],
     },
 ];
 
@@ -184,8 +195,13 @@ fn properties_of_the_database() {
 }
 
 #[test]
+fn objects_and_their_owners() {
+    assert_both_ways(&ARCHIVES[7]);
+}
+
+#[test]
 fn every_archive_of_the_table_has_a_test() {
-    assert_eq!(ARCHIVES.len(), 7);
+    assert_eq!(ARCHIVES.len(), 8);
 }
 
 /// At a mark, a time and an xid both stop at the same transaction.
