@@ -25,7 +25,13 @@ struct Archive {
 const LOUD: &str = "CREATE TABLE told (what text); CREATE FUNCTION tell() RETURNS event_trigger LANGUAGE plpgsql AS
         $$BEGIN INSERT INTO public.told VALUES (tg_tag); END$$;
     CREATE EVENT TRIGGER loud ON ddl_command_end EXECUTE FUNCTION tell(); ALTER EVENT TRIGGER loud ENABLE ALWAYS";
-const LOUD_AFTER: &str = "ALTER EVENT TRIGGER loud ENABLE REPLICA; CREATE TABLE is_not_told (); ALTER EVENT TRIGGER loud ENABLE ALWAYS";
+const LOUD_AFTER: &str = "ALTER EVENT TRIGGER loud ENABLE REPLICA; CREATE TABLE is_not_told (); ALTER EVENT TRIGGER loud ENABLE ALWAYS;
+    CREATE TABLE \"an EVENT TRIGGER x\" PARTITION OF parted DEFAULT; COMMENT ON TABLE noted IS 'EVENT TRIGGER, PARTITION'";
+
+const OWNED: &str = include_str!("both_ways_owned.sql");
+const OWNED_AFTER: &str = "INSERT INTO held VALUES (7, 8);
+    ALTER EVENT TRIGGER \"x EVENT TRIGGER y\" ENABLE REPLICA; INSERT INTO \"t a:b \"\"c' \\d %20 $1\" (\"x:y\") VALUES ('later');
+    DROP SUBSCRIPTION elsewhere";
 
 /// In `after`: both restores begin with this base, not with the first.
 const NEW_BASE: &str = "SELECT incr_dump()";
@@ -91,6 +97,12 @@ const ARCHIVES: &[Archive] = &[
             "INSERT INTO t VALUES (1); COMMENT ON DATABASE app IS NULL; GRANT ALL ON t TO reader",
         ],
     },
+    Archive {
+        name: "objects of every kind, whose owners are missing or no superusers any more",
+        builder: Cluster::builder,
+        before: &[OWNED],
+        after: &[NEW_BASE, OWNED_AFTER],
+    },
 ];
 
 fn run(c: &Cluster, scripts: &[&str]) {
@@ -123,6 +135,10 @@ fn assert_both_ways(archive: &Archive) {
         } else {
             both.iter()
                 .for_each(|database| between.assert_restored(&c, database));
+        }
+        for database in &both {
+            let extension = "SELECT count(*) FROM pg_extension WHERE extname = 'pg_incrbackup'";
+            assert_eq!(c.sql_in(database, extension), "0", "{database}");
         }
         let [one, other] = both.map(|database| properties(&c, &database));
         assert_eq!(one, other, "{options:?}");
@@ -179,8 +195,13 @@ fn properties_of_the_database() {
 }
 
 #[test]
+fn objects_and_their_owners() {
+    assert_both_ways(&ARCHIVES[7]);
+}
+
+#[test]
 fn every_archive_of_the_table_has_a_test() {
-    assert_eq!(ARCHIVES.len(), 7);
+    assert_eq!(ARCHIVES.len(), 8);
 }
 
 /// At a mark, a time and an xid both stop at the same transaction.
@@ -278,4 +299,21 @@ fn what_restore_sh_refuses_it_says() {
     // Before it is another matter.
     c.restore_by_script(&c, &["--until-lsn", &before]);
     c.restore_by_program(&c, &[]);
+}
+
+/// It stays without rows, and all else is there.
+#[test]
+fn a_materialized_view_that_fails_makes_the_exit_status_1() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    c.sql("CREATE MATERIALIZED VIEW m AS SELECT 1 / a AS x FROM t; UPDATE t SET a = 0");
+    c.sql("SELECT incr_dump()");
+    c.flush();
+    let said = c.try_restore(&c, "shortened", &[]);
+    let said = said.expect_err("one of its views is without rows");
+    assert!(
+        said.contains("materialized views stay without rows"),
+        "{said}"
+    );
+    assert_eq!(c.sql_in("shortened", "SELECT a FROM t"), "0");
 }

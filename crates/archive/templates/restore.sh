@@ -86,14 +86,17 @@ done; export PGOPTIONS
 sql() { psql -X -q -A -t -w -v ON_ERROR_STOP=1 "$@"; }
 server() { sql -d "$target dbname=postgres" "$@"; }
 db() { sql -d "$target dbname=$restoring" -v dbname="$restoring" -o /dev/null "$@"; }
+ensure_free() {
+    [ -z "$(server -c "SELECT 1 FROM pg_database WHERE datname IN ('$database', '$restoring')")" ] || die "$database" \
+        "exists already, or is being restored, or was left by an earlier restore: DROP DATABASE \"$restoring\";"
+}
 if [ -n "$target" ]; then
     newer="$PGOPTIONS -c transaction_timeout=0 -c event_triggers=off"            # 17 and later
     ! PGOPTIONS=$newer server -c 'SELECT 1' >/dev/null 2>&1 || PGOPTIONS=$newer
     state=$(server -c "SELECT current_setting('search_path') || current_setting('is_superuser')") || state=''
     [ "$state" = pg_catalog,pg_tempon ] || die "could not connect to the database postgres of the server as a superuser" \
         "(with options in PGOPTIONS, not in the connection string)"
-    [ -n "$dry_run" ] || [ -z "$(server -c "SELECT 1 FROM pg_database WHERE datname IN ('$database', '$restoring')")" ] ||
-        die "$database exists already, or is being restored, or was left by an earlier restore: DROP DATABASE \"$restoring\";"
+    [ -n "$dry_run" ] || ensure_free
 fi
 if [ -n "$until_time" ]; then
     until_time=$(say "SET TimeZone = 'UTC'; SELECT to_char(CAST(:'time' AS timestamptz),
@@ -142,9 +145,7 @@ shown() { say "$1" | sed 's/^L\(.\{8\}\)\([^ ]*\).*/\1\/\2/'; }               # 
 is_after() { awk 'BEGIN { exit !(ARGV[1] "" > ARGV[2] "") }' "$1" "$2"; }       # LSNs, or times
 text() {        # FILE -> its text; of a segment, which may be closed or compressed meanwhile, without its suffix
     for file in "$1" "$1.gz" "$1.zst" "$1.partial"; do [ ! -e "$file" ] || break; done
-    case $file in
-    *.gz) gzip -dc <"$file" ;;
-    *.zst) zstd -dcq <"$file" ;;
+    case $file in *.gz) gzip -dc <"$file" ;; *.zst) zstd -dcq <"$file" ;;
     # After a crash of the machine the open segment may end in zeros: it is read up to the first one.
     *.partial) tr '\n\000' '\000\n' <"$file" | head -n 1 | tr '\000' '\n' ;;
     *) cat "$file" ;;
@@ -235,8 +236,8 @@ awk_check='
         (last == "" ? "none" : last), previous }
 '
 mark=$(printf %s "$until_mark" | od -An -v -tu1 | awk '{ for (i = 1; i <= NF; i++) {
-    c = sprintf("%c", $i + 0)
-    printf "%s", c ~ /[A-Za-z0-9._:\/+-]/ ? c : sprintf("%%%02X", $i)      # as in the comments
+    c = $i < 128 ? sprintf("%c", $i + 0) : ""
+    printf "%s", (c == "/" || c ~ /[A-Za-z0-9._:+-]/ ? c : sprintf("%%%02X", $i))      # as in the comments
 } }')
 before='' end=$base_lsn total=0 applied=0 last_time=$taken_at
 : >"$work/use" >"$work/notes"
@@ -324,13 +325,12 @@ say "segments: $(grep -c . "$work/use") from ${first:-none}, $total transactions
 # ---- 5. The target --------------------------------------------------------------------------------------------
 { say "SELECT format('CREATE DATABASE \"$restoring\" TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L
         LOCALE_PROVIDER ', m ->> 'encoding', m ->> 'lc_collate', m ->> 'lc_ctype') || CASE m ->> 'locale_provider'
-    WHEN 'icu' THEN format('icu ICU_LOCALE %L', m ->> 'locale') || coalesce(' ICU_RULES ' ||
-        quote_literal(m ->> 'icu_rules'), '')
+    WHEN 'icu' THEN format('icu ICU_LOCALE %L', m ->> 'locale') || concat(' ICU_RULES ' || quote_literal(m ->> 'icu_rules'))
     WHEN 'builtin' THEN format('builtin BUILTIN_LOCALE %L', m ->> 'locale') ELSE 'libc' END FROM (SELECT"
   literal "$metadata"
   say "::json) AS metadata (m) \\gexec"
 } | server || {
-    warn "not with the source's locale, which the server may not know: the database gets another one, and sorts otherwise"
+    ensure_free; warn "not with the source's locale, which the server may not know: this database sorts otherwise"
     server -c "CREATE DATABASE \"$restoring\" TEMPLATE template0 ENCODING '$encoding'"
 }
 is_half_made=yes
@@ -376,7 +376,7 @@ SQL
       say "INSERT INTO $ours.roles SELECT json_array_elements_text(("; literal "$facts"; say "::json) -> 'roles');"
   done
   say "SET client_encoding = '$encoding';"
-  applied role | awk '/^([A-Za-z0-9._:\/+-]|%[0-9A-F][0-9A-F])*$/ {
+  applied role | awk '/^([A-Za-z0-9._:+-]|\/|%[0-9A-F][0-9A-F])*$/ {
       gsub(/%/, "\\x"); print "INSERT INTO '"$ours"'.roles VALUES (E\047" $0 "\047);" }'
   say "SELECT DISTINCT format('DO \$r$random\$ BEGIN CREATE ROLE %1\$I NOLOGIN; RAISE WARNING USING MESSAGE =
       %2\$L; END \$r$random\$', name, format('created role %I NOLOGIN', name)) FROM $ours.roles

@@ -17,6 +17,7 @@ mod refusals;
 mod replay;
 mod retention;
 mod sessions;
+mod shortened;
 mod source;
 #[path = "../support/mod.rs"]
 mod support;

@@ -275,10 +275,7 @@ impl Replay<'_> {
         if self.quiet.is_empty() {
             return Ok(false);
         }
-        let (events, others) = (
-            mentions(text, &["event trigger"]),
-            mentions(text, &OF_TABLES),
-        );
+        let (events, others) = (is_of_event_trigger(text), mentions(text, &OF_TABLES));
         // In this order: event triggers fire at what sets the others back.
         if others {
             self.quiet.restore(self.session, Kinds::OfTables).await?;
@@ -351,10 +348,37 @@ pub(super) async fn run(session: &Session, block: &DdlBlock<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Whether a statement is about an event trigger. Only its first words say so: names and comments may contain these, too,
+/// and an event trigger that is set back for a change of a table would fire at it.
+fn is_of_event_trigger(text: &[u8]) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let mut words = lower
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    let verb = words.next().unwrap_or_default();
+    if verb == b"comment" {
+        words.next(); // ON
+    }
+    words.next() == Some(b"event") && words.next() == Some(b"trigger")
+}
+
 /// Whether a text contains one of these, which are in lower case.
 pub(super) fn mentions(text: &[u8], words: &[&str]) -> bool {
     let lower = text.to_ascii_lowercase();
     words
         .iter()
         .any(|word| memmem::find(&lower, word.as_bytes()).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_event_trigger;
+
+    #[test]
+    fn only_the_first_words_say_what_a_statement_is_about() {
+        assert!(is_of_event_trigger(b"ALTER EVENT TRIGGER e ENABLE ALWAYS"));
+        assert!(is_of_event_trigger(b"comment on  event\ntrigger e IS 'x'"));
+        let table = b"ALTER TABLE p ATTACH PARTITION \"x EVENT TRIGGER y\" DEFAULT";
+        assert!(!is_of_event_trigger(table));
+    }
 }
