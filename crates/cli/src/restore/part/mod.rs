@@ -26,7 +26,7 @@
 //! | [`catalogs`], [`definitions`] | definitions, by [`effects`] |
 //! | [`possible`], [`permitted`], [`trusted`] | what is refused: there already, not the role's to make, a stranger's code |
 //! | [`existing`], [`addresses`] | what the target has |
-//! | [`keys`], [`missed`] | what a role that is no superuser cannot make in the scratch database, and what of that is missed |
+//! | [`keys`], [`missed`], [`missing`] | what a role that is no superuser cannot make in the scratch database, and what of that is missed |
 //! | [`carry`], [`transaction`], [`apply`], [`rows`] | into the target |
 //! | [`shown`] | in words and as JSON |
 
@@ -45,6 +45,7 @@ pub mod hashed;
 mod keys;
 mod long;
 mod missed;
+mod missing;
 mod moved;
 mod options;
 mod pattern;
