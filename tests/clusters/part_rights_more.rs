@@ -1,10 +1,11 @@
 //! What a role that is no superuser cannot have is never missing in silence, and what is somebody's stays as it was.
 
 use std::fs;
+use std::process::{Child, Stdio};
 
-use harness::Cluster;
+use harness::{program_command, wait_until, Cluster};
 
-use crate::part_rights::{with, Role, OWN};
+use crate::part_rights::{assert_empty, with, Role, OWN};
 use crate::parts::assert_nothing_left;
 
 #[test]
@@ -80,5 +81,70 @@ fn rows_that_the_scratch_database_cannot_have_are_never_missing_in_silence() {
     c.sql("ALTER SYSTEM SET pg_incrbackup.base_format = 'directory'");
     c.sql("SELECT pg_reload_conf(); SELECT incr_dump()");
     restored();
+    assert_nothing_left(&c);
+}
+
+/// A program that is running.
+fn begin(c: &Cluster, user: &str, database: &str, options: &[&str]) -> Child {
+    let target = c
+        .conninfo(database)
+        .replace("user=postgres", &format!("user={user}"));
+    program_command()
+        .args(["restore", "--target", &target, "--archive"])
+        .arg(c.database_directory())
+        .args(options)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program can be run")
+}
+
+#[test]
+fn two_parts_take_turns_in_one_scratch_database() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 100)");
+    c.flush();
+    c.sql(
+        "CREATE ROLE guest LOGIN; CREATE DATABASE live OWNER guest; CREATE DATABASE other OWNER guest; \
+         CREATE DATABASE pad OWNER guest TEMPLATE template0",
+    );
+    c.sql_in("pad", "GRANT ALL ON SCHEMA public TO guest");
+    let part = with(&[&["--table", "t", "--scratch", "pad"], &OWN]);
+    let into = with(&[&part, &["--into-schema", "was"]]);
+    let role = Role {
+        c: &c,
+        name: "guest",
+    };
+    // The first one waits with its rows in the scratch database.
+    let mut locker = c.session_in("live");
+    locker.run("BEGIN; CREATE SCHEMA was");
+    let first = begin(&c, "guest", "live", &into);
+    let waits = |database: &str, event: &str| {
+        let of = "application_name = 'pg_incrbackup' AND wait_event_type = 'Lock'";
+        let query = format!("SELECT count(*) > 0 FROM pg_stat_activity WHERE {of} AND datname = '{database}' AND wait_event = '{event}'");
+        wait_until("a restore waits", || c.is_true(&query));
+    };
+    waits("live", "transactionid");
+    // Nor does one begin that has it as its target.
+    let (status, text) = role.restore("pad", &OWN);
+    assert!(status == 1 && text.contains("is not empty"), "{text}");
+    let second = begin(&c, "guest", "other", &into);
+    waits("pad", "advisory");
+    // While the first one empties it, the second one still waits.
+    let mut reader = c.session_in("pad");
+    reader.run("BEGIN; LOCK TABLE was.t IN ACCESS SHARE MODE");
+    locker.run("ROLLBACK");
+    waits("pad", "relation");
+    waits("pad", "advisory");
+    reader.run("ROLLBACK");
+    for child in [first, second] {
+        let output = child.wait_with_output().expect("it ends");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+    }
+    for database in ["live", "other"] {
+        assert_eq!(c.sql_in(database, "SELECT count(*) FROM was.t"), "100");
+    }
+    assert_empty(&c, "pad");
     assert_nothing_left(&c);
 }
