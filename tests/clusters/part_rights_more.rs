@@ -148,3 +148,69 @@ fn two_parts_take_turns_in_one_scratch_database() {
     assert_empty(&c, "pad");
     assert_nothing_left(&c);
 }
+
+#[test]
+fn a_database_of_scratch_is_as_it_was_before() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 100)");
+    c.flush();
+    c.sql(
+        "CREATE ROLE guest LOGIN; CREATE DATABASE live OWNER guest; CREATE DATABASE pad OWNER guest TEMPLATE template0; \
+         COMMENT ON DATABASE pad IS 'it''s; mine'; GRANT CREATE ON DATABASE pad TO PUBLIC; \
+         CREATE DATABASE shut OWNER guest TEMPLATE template0; REVOKE ALL ON DATABASE shut FROM PUBLIC",
+    );
+    for database in ["pad", "shut"] {
+        c.sql_in(database, "GRANT ALL ON SCHEMA public TO guest");
+    }
+    let role = Role {
+        c: &c,
+        name: "guest",
+    };
+    let said = || {
+        c.sql("SELECT datname, a.grantor, a.grantee, a.privilege_type, a.is_grantable, shobj_description(d.oid, 'pg_database') \
+            FROM pg_database AS d, aclexplode(coalesce(datacl, acldefault('d', datdba))) AS a ORDER BY 1, 2, 3, 4")
+    };
+    let into = with(&[&["--table", "t", "--into-schema", "was"], &OWN]);
+    let pad = with(&[&into, &["--scratch", "pad"]]);
+    let before = said();
+    role.restored("live", &with(&[&pad, &["--dry-run"]]));
+    assert_eq!(said(), before, "after a dry run");
+    role.restored("live", &pad);
+    assert_eq!(said(), before, "after a restore");
+    c.sql_in("live", "CREATE TABLE t ()");
+    let here = with(&[&["--table", "t", "--scratch", "pad"], &OWN]);
+    role.refused("live", &here, &["already"]);
+    assert_eq!(said(), before, "after one that failed");
+    c.sql_in("live", "DROP SCHEMA was CASCADE");
+    role.restored("live", &with(&[&into, &["--scratch", "shut"]]));
+    assert_eq!(said(), before, "of one that is shut");
+
+    // One that is killed leaves the next one to find what was there.
+    c.sql_in("live", "DROP SCHEMA was CASCADE");
+    let mut locker = c.session_in("live");
+    locker.run("BEGIN; CREATE SCHEMA was");
+    let mut killed = begin(&c, "guest", "live", &pad);
+    let waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = 'live' AND application_name = 'pg_incrbackup' AND wait_event_type = 'Lock'";
+    wait_until("the restore waits", || c.is_true(waits));
+    killed.kill().expect("it runs");
+    killed.wait().expect("it ends");
+    locker.run("ROLLBACK");
+    let public = "SELECT has_database_privilege('public', 'pad', 'CONNECT')";
+    assert_eq!(c.sql(public), "f", "while it is used");
+    assert_ne!(said(), before);
+    role.restored("live", &pad);
+    assert_eq!(said(), before, "after one that was killed");
+    assert_eq!(c.sql_in("live", "SELECT count(*) FROM was.t"), "100");
+
+    // Those of every server are nobody's.
+    let superuser = Role {
+        c: &c,
+        name: "postgres",
+    };
+    for name in ["postgres", "template0", "template1"] {
+        let scratch = with(&[&into, &["--scratch", name]]);
+        superuser.refused("live", &scratch, &["which every server has"]);
+    }
+    assert_eq!(said(), before);
+    assert_nothing_left(&c);
+}

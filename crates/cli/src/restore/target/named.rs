@@ -1,11 +1,13 @@
 //! The scratch database of `--scratch`: an empty one of the role's, which is as it was in the end.
 
+use serde::{Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
 
 use super::scratch::{comment, mark, Held, SCRATCH};
 use super::server::{drop_statement, ensure_empty, Found};
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::quote::identifier;
 use crate::restore::progress;
 
 /// What is in a database beside what an extension of somebody else has there, as statements that drop it. What goes with
@@ -30,10 +32,44 @@ const CONTENTS: &str = "WITH others AS (SELECT oid FROM pg_catalog.pg_extension 
         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend \
             WHERE classid = 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass AND objid = w.oid AND deptype = 'e')";
 
-/// What was said of the database.
+/// What a restore changes of the database itself, as it was. It is in the comment meanwhile, so that whoever comes after one
+/// that was killed finds it.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Before {
+    /// PUBLIC may connect, by the owner's grant.
+    is_open: bool,
     comment: Option<String>,
 }
+
+const IS_OPEN: &str = "SELECT EXISTS (SELECT FROM pg_catalog.aclexplode(coalesce(datacl, pg_catalog.acldefault('d', datdba))) \
+        WHERE grantee = 0 AND privilege_type = 'CONNECT' AND grantor = datdba) \
+    FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
+
+impl Before {
+    async fn read(within: &Session, comment: Option<String>) -> Result<Before> {
+        let rows = within.client.query_typed(IS_OPEN, &[]).await?;
+        Ok(Before {
+            is_open: rows[0].try_get(0)?,
+            comment,
+        })
+    }
+
+    /// The comment while the database is used.
+    fn mark(&self) -> Result<String> {
+        let text = serde_json::to_string(self);
+        let odd = |error| Error::failed(format!("the mark of a scratch database: {error}"), "");
+        Ok(format!("{SCRATCH}{BEFORE}{}", text.map_err(odd)?))
+    }
+
+    /// Of such a comment; `None` for that of a database that was created.
+    fn of_mark(comment: &str) -> Option<Before> {
+        let text = comment.strip_prefix(SCRATCH)?.strip_prefix(BEFORE)?;
+        serde_json::from_str(text).ok()
+    }
+}
+
+/// Between the two parts of a mark.
+const BEFORE: &str = "; before: ";
 
 impl Found {
     /// Takes it, as soon as no other restore has it.
@@ -52,12 +88,17 @@ impl Found {
         progress::lock_scratch(&within, name).await?;
         // A restore into it as a target may have begun, and of one that was killed something may still be running.
         progress::lock(&within, name).await?;
-        if comment(&within, name).await?.as_deref() == Some(SCRATCH) {
+        let comment = comment(&within, name).await?;
+        let is_marked = |comment: &String| comment.starts_with(SCRATCH);
+        let before = if let Some(comment) = comment.as_ref().filter(|it| is_marked(it)) {
             empty(&within).await?;
-        }
+            Before::of_mark(comment)
+        } else {
+            Some(Before::read(&within, comment).await?)
+        };
+        let before = before.unwrap_or_default();
         ensure_empty(&within, name, &self.role).await?;
-        let before = Before { comment: None };
-        let mark = mark(name, Some(SCRATCH));
+        let mark = mark(name, Some(&before.mark()?));
         within.client.batch_execute(&mark).await?;
         progress::unlock(&within, name).await?;
         Ok(Held {
@@ -94,8 +135,15 @@ impl Found {
             let hint = format!("It can be dropped: {}", drop_statement(name));
             Error::failed(message, hint)
         })?;
-        let mark = mark(name, before.comment.as_deref());
-        Ok(within.client.batch_execute(&mark).await?)
+        let mut sql = format!("BEGIN; {}", mark(name, before.comment.as_deref()));
+        if before.is_open {
+            let open = format!("GRANT CONNECT ON DATABASE {} TO PUBLIC", identifier(name));
+            sql = format!("{sql}; {open}");
+        }
+        Ok(within
+            .client
+            .batch_execute(&format!("{sql}; COMMIT"))
+            .await?)
     }
 }
 
@@ -114,5 +162,28 @@ async fn empty(session: &Session) -> Result<()> {
             // It may have gone with another.
             let _ = session.client.batch_execute(&statement).await;
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_is_read_from_the_mark() {
+        for (is_open, comment) in [
+            (true, None),
+            (false, Some("it's; before: {\"é\"}\nscratch")),
+        ] {
+            let before = Before {
+                is_open,
+                comment: comment.map(str::to_owned),
+            };
+            let mark = before.mark().unwrap();
+            assert!(mark.starts_with(SCRATCH));
+            assert_eq!(Before::of_mark(&mark), Some(before));
+        }
+        assert_eq!(Before::of_mark(SCRATCH), None);
     }
 }

@@ -15,6 +15,9 @@ use crate::quote::{identifier, literal};
 /// The comment on a scratch database; that of `--scratch` has more behind it.
 pub(super) const SCRATCH: &str = "scratch database of pg_incrbackup restore: it can be dropped";
 
+/// What initdb makes.
+const OF_SERVERS: [&str; 3] = ["postgres", "template0", "template1"];
+
 const COMMENT: &str = "SELECT pg_catalog.shobj_description(oid, 'pg_database') \
     FROM pg_catalog.pg_database WHERE datname = $1";
 
@@ -40,6 +43,13 @@ impl Found {
         if named == Some(&self.final_name) {
             let message = "--scratch names the target database";
             let hint = "It is another one, empty, in which the part is restored before it is carried over.";
+            return Err(Error::wrong_use(message, hint));
+        }
+        // Others connect to it, and to that of a template nobody can.
+        if let Some(name) = named.filter(|name| OF_SERVERS.contains(name)) {
+            let message =
+                format!("--scratch names the database \"{name}\", which every server has");
+            let hint = "Name an empty one of your own: CREATE DATABASE scratch TEMPLATE template0.";
             return Err(Error::wrong_use(message, hint));
         }
         if self.role.is_superuser || self.role.may_create_databases || named.is_some() {
