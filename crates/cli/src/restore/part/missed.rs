@@ -198,7 +198,8 @@ pub async fn definers(scratch: &Session, makes: &[Key]) -> Result<Vec<String>> {
     const DEFINERS: &str =
         "SELECT pg_catalog.format('function %s: \"%s\"', oid::pg_catalog.regprocedure, current_user) \
         FROM pg_catalog.pg_proc \
-        WHERE oid = ANY ($1) AND prosecdef AND proowner = current_user::pg_catalog.regrole ORDER BY 1";
+        WHERE oid = ANY ($1) AND prosecdef \
+            AND proowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user) ORDER BY 1";
     let functions = makes.iter().filter(|key| key.class == catalog::PROC);
     let oids: Vec<u32> = functions.map(|key| key.oid).collect();
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&oids, Type::OID_ARRAY)];
