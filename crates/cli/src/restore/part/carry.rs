@@ -67,9 +67,7 @@ pub async fn over(
     let selection = Selection::of_options(options)?;
     let mut chosen = chosen::find(&mut scratch, &selection, wanted).await?;
     let refused = whereto.rights.take_left_out();
-    if whereto.rights.is_guarded() {
-        missed::ensure_none_missing(&chosen, &refused)?;
-    }
+    missed::ensure_none_missing(&chosen, &refused)?;
     if options.has(Section::Data) {
         hashed::look_for(&scratch, &mut chosen).await?;
     }
