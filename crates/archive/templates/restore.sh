@@ -193,7 +193,7 @@ for chain in $chains; do
     warn "chain-$chain has no finished base ${base:+$base }at or before the requested point"
 done
 [ -n "$base_dir" ] || die "no base can be used; retention removes old bases, and chains of which nothing is kept"
-[ -z "$until_lsn" ] || [ "$chains" = "$chain" ] || 
+[ -z "$until_lsn" ] || [ "$chains" = "$chain" ] ||
     die "an LSN may come again in another chain: choose one, like --chain $chain, the newest with a base before it"
 metadata=$base_dir/metadata.json base_lsn=${base_dir##*/} snapshot=$(value snapshot "$base_dir/metadata.json")
 base_lsn=L${base_lsn%%-*} encoding=$(value encoding "$metadata") taken_at=$(value taken_at "$metadata")
