@@ -73,6 +73,7 @@ mod old_archives;
 mod owner;
 mod page;
 mod part_rights;
+mod part_rights_more;
 mod parts;
 mod parts_checks;
 mod parts_options;

@@ -10,18 +10,18 @@ use crate::parts::{assert_nothing_left, assert_same, dump, AFTER_THE_BASE, BEFOR
 use crate::program_rights;
 
 /// A role on the cluster of the source, and where it restores to.
-struct Role<'a> {
-    c: &'a Cluster,
-    name: &'a str,
+pub struct Role<'a> {
+    pub c: &'a Cluster,
+    pub name: &'a str,
 }
 
 impl Role<'_> {
-    fn left_out(&self) -> PathBuf {
+    pub fn left_out(&self) -> PathBuf {
         self.c.root().join(format!("{}.left-out.sql", self.name))
     }
 
     /// Exit status, and all that the program said.
-    fn restore(&self, database: &str, options: &[&str]) -> (i32, String) {
+    pub fn restore(&self, database: &str, options: &[&str]) -> (i32, String) {
         let user = format!("user={}", self.name);
         let target = self.c.conninfo(database).replace("user=postgres", &user);
         // Of an earlier restore.
@@ -30,14 +30,14 @@ impl Role<'_> {
     }
 
     /// The same, which has to succeed.
-    fn restored(&self, database: &str, options: &[&str]) -> String {
+    pub fn restored(&self, database: &str, options: &[&str]) -> String {
         let (status, text) = self.restore(database, options);
         assert_eq!(status, 0, "{} {options:?}: {text}", self.name);
         text
     }
 
     /// The same, which has to be refused with these words, and leaves nothing.
-    fn refused(&self, database: &str, options: &[&str], words: &[&str]) {
+    pub fn refused(&self, database: &str, options: &[&str], words: &[&str]) {
         let (status, text) = self.restore(database, options);
         assert!(status == 1 || status == 2, "{options:?}: {status} {text}");
         for words in words {
@@ -48,9 +48,9 @@ impl Role<'_> {
 }
 
 /// Of what belongs to whom, such a role restores nothing.
-const OWN: [&str; 2] = ["--no-owner", "--no-privileges"];
+pub const OWN: [&str; 2] = ["--no-owner", "--no-privileges"];
 
-fn with<'o>(lists: &[&[&'o str]]) -> Vec<&'o str> {
+pub fn with<'o>(lists: &[&[&'o str]]) -> Vec<&'o str> {
     lists.concat()
 }
 
@@ -314,7 +314,7 @@ fn a_role_with_createdb_restores_a_part_as_a_superuser_does() {
 }
 
 /// Nothing of a restore is in a database of `--scratch`, nor said of it.
-fn assert_empty(c: &Cluster, database: &str) {
+pub fn assert_empty(c: &Cluster, database: &str) {
     let objects = "SELECT count(*) FROM pg_class WHERE relnamespace::regnamespace::text !~ '^(pg_|information_schema)'";
     assert_eq!(c.sql_in(database, objects), "0");
     let others = "SELECT (SELECT count(*) FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_'), \

@@ -117,10 +117,7 @@ impl Report {
     pub fn left_out(&mut self, left_out: LeftOut, file: Option<&Path>) {
         self.not_permitted = left_out.lines();
         if left_out.rows > 0 {
-            let rows = left_out.rows;
-            self.not_permitted.push(format!(
-                "{rows} changes of rows of tables that are left out"
-            ));
+            self.not_permitted.push(left_out.rows_left_out());
         }
         if let Some(file) = file.filter(|_| !left_out.is_empty()) {
             self.say(&format!("wrote what is left out to {}", file.display()));

@@ -12,7 +12,7 @@ use flate2::bufread::MultiGzDecoder;
 use super::ahead::Ahead;
 use super::counted::Counted;
 use super::entry::Entries;
-use super::rows::CopyStatement;
+use super::rows::{self, CopyStatement};
 use super::words::Wording;
 use super::{large_objects, Loading};
 use crate::error::Result;
@@ -61,7 +61,9 @@ pub async fn load<'a>(
             if !text.trim_ascii().is_empty() {
                 entries.sql(&listed, 0, &text).await?;
             }
-            if !entries.lacks_table(&listed).await? {
+            if entries.lacks_table(&listed).await? {
+                directory.leave_out(entries, entry, &listed).await?;
+            } else {
                 directory.data(entries, entry, &listed, progress).await?;
             }
             entries.commit().await?;
@@ -192,6 +194,30 @@ impl Directory<'_, '_> {
         if !end.iter().all(|byte| *byte == b'\n') {
             return Err(entries.misfit(Some(listed), "there is more behind its rows"));
         }
+        self.read += count.get();
+        Ok(())
+    }
+
+    /// Rows whose table is not there are counted. (A rehearsal reads none.)
+    async fn leave_out(
+        &mut self,
+        entries: &Entries<'_>,
+        entry: &Entry,
+        listed: &Listed,
+    ) -> Result<()> {
+        if entries.is_rehearsal {
+            return Ok(());
+        }
+        let name = entry
+            .file
+            .as_deref()
+            .and_then(|name| std::str::from_utf8(name).ok());
+        let Some(name) = name else {
+            return Err(entries.misfit(Some(listed), "it has no file"));
+        };
+        let (mut input, file, count) = self.open(name)?;
+        let rows = rows::skip(&mut input).await;
+        entries.leave_out_rows(rows.map_err(self.loading.unreadable(&file))?);
         self.read += count.get();
         Ok(())
     }

@@ -247,6 +247,13 @@ impl Entries<'_> {
         Ok(self.session().oid_of_relation(&name).await?.is_none())
     }
 
+    /// Rows of a table that was left out.
+    pub(super) fn leave_out_rows(&self, rows: u64) {
+        if !self.is_rehearsal && rows > 0 {
+            self.rights.left_out().add_rows(rows);
+        }
+    }
+
     fn leave_out(&self, entry: &Listed, what: String, sql: &[u8], reason: String, is_leaf: bool) {
         self.rights.left_out().add(Piece {
             what,

@@ -239,7 +239,9 @@ impl Reader<'_, '_> {
             return Err(self.entries.misfit(Some(entry), "it has no COPY statement"));
         };
         if self.entries.lacks_table(entry).await? {
-            return rows::skip(&mut self.input).await.map_err(&unreadable);
+            let rows = rows::skip(&mut self.input).await.map_err(&unreadable)?;
+            self.entries.leave_out_rows(rows);
+            return Ok(());
         }
         let is_utf8 = self.entries.is_utf8();
         let copied = statement

@@ -188,12 +188,14 @@ pub async fn statement_of(input: &mut Ahead) -> io::Result<Option<CopyStatement>
     Ok(None)
 }
 
-/// Passes over the rows that follow, up to the end of their last line.
-pub async fn skip(input: &mut Ahead) -> io::Result<()> {
+/// Passes over the rows that follow, up to the line behind the last one: how many there are.
+pub async fn skip(input: &mut Ahead) -> io::Result<u64> {
+    let mut rows = 0;
     while let Some(line) = input.line().await? {
         if line == END[1..] {
-            return Ok(());
+            return Ok(rows);
         }
+        rows += 1;
     }
     Err(super::odd("the file ends within the rows of a table"))
 }

@@ -63,7 +63,9 @@ pub async fn load<'a>(
             }
             entries.before(&entry).await?;
             if entries.lacks_table(&entry).await? {
-                text.number += pass_rows(&mut input).await.map_err(&unreadable)?;
+                let lines = pass_rows(&mut input).await.map_err(&unreadable)?;
+                text.number += lines;
+                entries.leave_out_rows(lines - 1);
                 text.clear();
                 entries.commit().await?;
                 continue;

@@ -15,7 +15,7 @@ use super::rows;
 use super::selection::Selection;
 use super::shown::{Carried, Shown, ToCarry};
 use super::wanted::Wanted;
-use super::{cut, hashed, moved, permitted, trusted};
+use super::{cut, hashed, missing, moved, permitted, trusted};
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::restore::plan::Plan;
@@ -67,7 +67,8 @@ pub async fn over(
     let selection = Selection::of_options(options)?;
     let mut chosen = chosen::find(&mut scratch, &selection, wanted).await?;
     let refused = whereto.rights.take_left_out();
-    missed::ensure_none_missing(&chosen, &refused)?;
+    let (of_scratch, of_part) = ((&scratch, &encoding[..]), (wanted, &chosen));
+    missing::ensure_none(of_scratch, of_part, &refused, options).await?;
     if options.has(Section::Data) {
         hashed::look_for(&scratch, &mut chosen).await?;
     }

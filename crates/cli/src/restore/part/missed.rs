@@ -14,53 +14,13 @@ use super::chosen::Chosen;
 use super::options::{Options, Section};
 use super::wanted::{Name, Wanted};
 use crate::connection::Session;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::quote::shown;
 use crate::restore::rights::left_out::{LeftOut, Piece};
 use crate::restore::rights::qualified;
 
-/// Fails if relations of the part that are named are not there, with the reasons that the server gave.
-pub fn ensure_none_missing(chosen: &Chosen, left_out: &LeftOut) -> Result<()> {
-    let Some(first) = chosen.missing.first() else {
-        return Ok(());
-    };
-    let names: Vec<String> = chosen.missing.iter().map(Name::shown).collect();
-    let names = names.join(", ");
-    let reasons = reasons(first, left_out);
-    if reasons.is_empty() {
-        let message = format!("{names} could not be made in the scratch database");
-        return Err(Error::failed(message, ""));
-    }
-    let mut message = format!("this server does not let the role make what is needed for {names}");
-    for reason in reasons {
-        message.push_str(&format!("\n    {reason}"));
-    }
-    let hint = "Restore as a superuser, or let one make what is missing in a database for --scratch (an extension).";
-    Err(Error::failed(message, hint))
-}
-
-/// Why a relation is missing: what was refused of it, and of what that names.
-fn reasons(name: &Name, left_out: &LeftOut) -> Vec<String> {
-    let mut wanted = vec![(name.schema.clone(), name.name.clone())];
-    let mut seen = BTreeSet::new();
-    let mut found = Vec::new();
-    while let Some(name) = wanted.pop() {
-        if !seen.insert(name.clone()) {
-            continue;
-        }
-        for piece in left_out.pieces.iter().filter(|piece| !piece.is_leaf) {
-            let names = qualified::names(said(piece));
-            if names.first() == Some(&name) {
-                found.push(format!("{}: {}", piece.what, piece.reason));
-                wanted.extend(names);
-            }
-        }
-    }
-    found
-}
-
 /// What was refused, without what psql needs around it.
-fn said(piece: &Piece) -> &[u8] {
+pub(super) fn said(piece: &Piece) -> &[u8] {
     DdlBlock::read(&piece.sql).statement
 }
 
@@ -72,6 +32,8 @@ pub struct Known {
     made_schemas: BTreeSet<Vec<u8>>,
     names: BTreeSet<qualified::Name>,
     oids: BTreeSet<u32>,
+    /// Tables and sequences among them.
+    with_rows: BTreeSet<u32>,
 }
 
 const NAMES: &str = "SELECT pg_catalog.convert_to(n.nspname::pg_catalog.text, $3), \
@@ -132,6 +94,7 @@ impl Known {
             made_schemas,
             names,
             oids: wanted.oids.clone(),
+            with_rows: wanted.with_rows.clone(),
         })
     }
 
@@ -147,12 +110,32 @@ impl Known {
     }
 
     fn has(&self, piece: &Piece, options: &Options) -> bool {
-        let section = if piece.is_part || qualified::is_post_data(said(piece)) {
+        let is_post_data = piece.is_part || qualified::is_post_data(said(piece));
+        let section = if is_post_data {
             Section::PostData
         } else {
             Section::PreData
         };
-        options.has(section) && (self.has_object(piece) || self.has_named(piece))
+        if options.has(section) {
+            return self.has_object(piece) || self.has_named(piece);
+        }
+        let is_of_data = options.has(Section::Data) && !is_post_data && !piece.is_leaf;
+        is_of_data && self.has_rows(piece)
+    }
+
+    /// Whether rows or positions of the part are others without it: a table, a column with its values. In doubt, they are.
+    fn has_rows(&self, piece: &Piece) -> bool {
+        let is_wanted =
+            |(class, oid): &(u32, u32)| *class == catalog::CLASS && self.with_rows.contains(oid);
+        let is_view = qualified::is_view(said(piece));
+        match &piece.key {
+            Some(key) => {
+                let may_have = key.0 == catalog::CLASS && !is_view;
+                is_wanted(key) || may_have && piece.needs.iter().any(is_wanted)
+            }
+            // A statement of the user's, or an entry without an OID: a partition that is attached.
+            None => !is_view && self.has_named(piece),
+        }
     }
 
     /// By OIDs of the source.
@@ -215,7 +198,8 @@ pub async fn definers(scratch: &Session, makes: &[Key]) -> Result<Vec<String>> {
     const DEFINERS: &str =
         "SELECT pg_catalog.format('function %s: \"%s\"', oid::pg_catalog.regprocedure, current_user) \
         FROM pg_catalog.pg_proc \
-        WHERE oid = ANY ($1) AND prosecdef AND proowner = current_user::pg_catalog.regrole ORDER BY 1";
+        WHERE oid = ANY ($1) AND prosecdef \
+            AND proowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user) ORDER BY 1";
     let functions = makes.iter().filter(|key| key.class == catalog::PROC);
     let oids: Vec<u32> = functions.map(|key| key.oid).collect();
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&oids, Type::OID_ARRAY)];
@@ -227,10 +211,7 @@ pub async fn definers(scratch: &Session, makes: &[Key]) -> Result<Vec<String>> {
 pub fn lines(left_out: &LeftOut) -> Vec<String> {
     let mut lines = left_out.lines();
     if left_out.rows > 0 {
-        lines.push(format!(
-            "{} changes of rows of tables that are left out",
-            left_out.rows
-        ));
+        lines.push(left_out.rows_left_out());
     }
     lines.iter().map(|line| shown(line.as_bytes())).collect()
 }
@@ -249,7 +230,8 @@ mod tests {
             schemas: [b"w".to_vec()].into(),
             made_schemas: [b"w".to_vec()].into(),
             names: [name("s", "t"), name("s", "old"), name("s", "f")].into(),
-            oids: [10].into(),
+            oids: [10, 12].into(),
+            with_rows: [10].into(),
         }
     }
 
@@ -302,31 +284,37 @@ mod tests {
         assert!(!has(&policy));
         policy.is_part = true;
         assert!(has(&policy));
-        // What has no place in the sections that are wanted is not missed.
+    }
+
+    #[test]
+    fn what_rows_are_without_it_is_missed_whatever_its_section_is() {
         let options = Options {
             data_only: true,
             ..Options::default()
         };
-        assert!(!known().has(&policy, &options) && !known().has(&of_it, &options));
-    }
-
-    #[test]
-    fn a_missing_relation_has_the_reasons_of_what_it_names() {
-        let mut left_out = LeftOut::default();
-        left_out.add(piece(None, "CREATE TYPE s.base (INPUT = s.base_in)"));
-        left_out.add(piece(
-            None,
-            "CREATE FUNCTION s.base_in(cstring) RETURNS s.base LANGUAGE c AS 'x'",
-        ));
-        left_out.add(piece(None, "CREATE TABLE s.t (a s.base)"));
-        left_out.add(piece(None, "CREATE TABLE s.u (a int)"));
-        let table = Name {
-            schema: "s".into(),
-            name: "t".into(),
-        };
-        let found = reasons(&table, &left_out);
-        assert_eq!(found.len(), 3, "{found:?}");
-        assert!(found[0].starts_with("CREATE TABLE s.t"), "{found:?}");
+        let has = |piece: &Piece| known().has(piece, &options);
+        let of = |oid: u32, sql: &str| piece(Some((catalog::CLASS, oid)), sql);
+        let mut owned = of(11, "ALTER SEQUENCE s.q OWNED BY s.t.a");
+        owned.needs = vec![(catalog::CLASS, 10)];
+        for piece in [
+            of(10, "CREATE TABLE s.t (a o.x)"),
+            of(10, "ALTER TABLE s.between ADD COLUMN b o.x DEFAULT 'a'"),
+            piece(None, "ALTER TABLE ONLY s.t ATTACH PARTITION s.u DEFAULT"),
+            owned,
+        ] {
+            assert!(has(&piece), "{}", piece.what);
+        }
+        let mut policy = piece(Some((catalog::POLICY, 11)), "CREATE POLICY p ON s.t TO a");
+        (policy.needs, policy.is_part) = (vec![(catalog::CLASS, 10)], true);
+        let mut owner = of(10, "ALTER TABLE s.t OWNER TO a");
+        owner.is_leaf = true;
+        let mut view = of(12, "CREATE VIEW s.v AS SELECT a FROM s.t");
+        view.needs = vec![(catalog::CLASS, 10)];
+        let function = "CREATE FUNCTION s.f() RETURNS s.t LANGUAGE c AS 'x'";
+        let function = piece(Some((catalog::PROC, 13)), function);
+        for piece in [policy, owner, view, function, of(14, "CREATE TABLE s.u ()")] {
+            assert!(!has(&piece), "{}", piece.what);
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@
 //! | [`catalogs`], [`definitions`] | definitions, by [`effects`] |
 //! | [`possible`], [`permitted`], [`trusted`] | what is refused: there already, not the role's to make, a stranger's code |
 //! | [`existing`], [`addresses`] | what the target has |
-//! | [`keys`], [`missed`] | what a role that is no superuser cannot make in the scratch database, and what of that is missed |
+//! | [`keys`], [`missed`], [`missing`] | what a role that is no superuser cannot make in the scratch database, and what of that is missed |
 //! | [`carry`], [`transaction`], [`apply`], [`rows`] | into the target |
 //! | [`shown`] | in words and as JSON |
 
@@ -45,6 +45,7 @@ pub mod hashed;
 mod keys;
 mod long;
 mod missed;
+mod missing;
 mod moved;
 mod options;
 mod pattern;
@@ -185,7 +186,7 @@ async fn execute(
     // Nobody else restores a part there meanwhile, nor drops the scratch database of this one.
     progress::lock(found.session(), &found.scratch_name(named)).await?;
     let facts = &plan.base.metadata.source;
-    let scratch = found.scratch(named, facts).await?;
+    let (scratch, held) = found.scratch(named, facts).await?;
     let name = scratch.final_name().to_owned();
     let first = super::kept_at_first(options, None);
     let made = scratch
@@ -202,12 +203,12 @@ async fn execute(
         Ok(target) => target,
         Err(error) => {
             // The error that counts is the first one.
-            let _ = found.end_scratch(named).await;
+            let _ = found.end_scratch(&name, held).await;
             return Err(unchanged(found, &name, error));
         }
     };
     let done = fill_and_carry(work, (&name, &mut scratch_target), &mut report, shown).await;
-    let ended = found.end_scratch(named).await;
+    let ended = found.end_scratch(&name, held).await;
     let kept = found.drop_unused(&scratch_target.made.ids).await;
     let over = done.map_err(|error| unchanged(found, &name, error))?;
     for note in kept? {

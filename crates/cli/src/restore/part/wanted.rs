@@ -94,6 +94,8 @@ pub struct Wanted {
     pub names: BTreeMap<u32, Name>,
     /// All schemas of the base, by OID.
     pub schemas: BTreeMap<u32, Vec<u8>>,
+    /// Those of them that have rows or a position, and no definition of rows: tables and sequences.
+    pub with_rows: BTreeSet<u32>,
     /// As those that the patterns match are called at the moment.
     pub chosen: Vec<Name>,
     /// Those of them that are tables.
@@ -124,9 +126,15 @@ impl Wanted {
         let chosen = now.chosen(selection)?;
         let oids = with_those_below(&chosen, &parents);
         let oids = hashed::with_trees(oids, &hashed, &parents);
+        let has_rows = |oid: &&u32| {
+            let relations = [&at_base, &now].into_iter();
+            let mut kinds = relations.filter_map(|all| all.all.get(oid).map(|it| it.kind));
+            kinds.any(|kind| matches!(kind, Kind::Table | Kind::Sequence))
+        };
         let name = |oid: &u32| at_base.all.get(oid).map(|it| (*oid, it.name.clone()));
         Ok(Wanted {
             names: oids.iter().filter_map(name).collect(),
+            with_rows: oids.iter().filter(has_rows).copied().collect(),
             chosen: chosen.iter().map(|oid| now.all[oid].name.clone()).collect(),
             tables: chosen
                 .iter()

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{de::DeserializeOwned, Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use crate::connection::Session;
 use crate::error::{Error, Result};
@@ -175,6 +175,24 @@ const PATIENCE: &str = "SET lock_timeout = '20s'";
 
 /// Nobody else restores into the database of this name until the session, which is in it or beside it, ends.
 pub async fn lock(session: &Session, database: &str) -> Result<()> {
+    lock_as(session, database, database).await
+}
+
+/// The same, by the session that has the scratch database of this name until it is empty again: those that restore into it
+/// come and go. A restore that begins a target has both locks, so that neither takes an empty database from the other.
+pub async fn lock_scratch(session: &Session, database: &str) -> Result<()> {
+    lock_as(session, &format!("{database} scratch"), database).await
+}
+
+/// Gives the lock of [`lock`] back before the session ends.
+pub async fn unlock(session: &Session, database: &str) -> Result<()> {
+    let give = "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended($1, 7810187))";
+    let name: [(&(dyn ToSql + Sync), Type); 1] = [(&database, Type::TEXT)];
+    session.client.query_typed(give, &name).await?;
+    Ok(())
+}
+
+async fn lock_as(session: &Session, key: &str, database: &str) -> Result<()> {
     let client = &session.client;
     // Not every platform can check connections.
     let check = "SET client_connection_check_interval = '1s'";
@@ -184,7 +202,7 @@ pub async fn lock(session: &Session, database: &str) -> Result<()> {
     }
     client.batch_execute(PATIENCE).await?;
     let take = "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended($1, 7810187))";
-    let taken = client.query_typed(take, &[(&database, Type::TEXT)]).await;
+    let taken = client.query_typed(take, &[(&key, Type::TEXT)]).await;
     taken.map_err(|error| {
         if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
             Error::Unavailable {

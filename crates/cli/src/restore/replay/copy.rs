@@ -20,6 +20,8 @@ pub(super) enum Copy {
     },
     /// Its rows are sent as statements: the table with the columns.
     Inserts(Vec<u8>),
+    /// Its table was left out, and its rows are counted.
+    Nothing,
 }
 
 impl Replay<'_> {
@@ -27,7 +29,7 @@ impl Replay<'_> {
         self.checks_off().await?;
         self.settle().await?;
         if self.copies_into_nothing(&text).await? {
-            self.copy = None;
+            self.copy = Some(Copy::Nothing);
             return Ok(());
         }
         let is_sendable = self.session.is_utf8() || text.is_ascii();
@@ -55,6 +57,12 @@ impl Replay<'_> {
     pub(super) async fn copy_rows(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
         match self.copy.take() {
             None => Ok(()),
+            Some(Copy::Nothing) => {
+                let rows = memchr::memchr_iter(b'\n', &text).count() as u64;
+                self.rights.left_out().add_rows(rows);
+                self.copy = Some(Copy::Nothing);
+                Ok(())
+            }
             Some(Copy::Inserts(head)) => {
                 let sent = self.rows_as_inserts(line, &head, &text).await;
                 self.copy = Some(Copy::Inserts(head));

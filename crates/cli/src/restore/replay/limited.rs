@@ -225,7 +225,7 @@ impl Replay<'_> {
         };
         let is_missing = self.is_missing(name).await?;
         if is_missing {
-            self.rights.left_out().add_row();
+            self.rights.left_out().add_rows(1);
         }
         Ok(is_missing)
     }

@@ -47,7 +47,7 @@ impl Piece {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LeftOut {
     pub pieces: Vec<Piece>,
-    /// Rows that were passed over, since their table was.
+    /// Rows of the base and changes of rows that were passed over, since their table was.
     pub rows: u64,
     /// It is not as it was kept last.
     #[serde(skip)]
@@ -67,10 +67,16 @@ impl LeftOut {
         self.is_changed = true;
     }
 
-    /// A change of a row has no table.
-    pub fn add_row(&mut self) {
-        self.rows += 1;
+    /// Rows, or changes of rows, have no table.
+    pub fn add_rows(&mut self, count: u64) {
+        self.rows += count;
         self.is_changed = true;
+    }
+
+    /// For people.
+    pub fn rows_left_out(&self) -> String {
+        let rows = self.rows;
+        format!("{rows} rows and changes of rows of tables that are left out")
     }
 
     pub fn is_empty(&self) -> bool {

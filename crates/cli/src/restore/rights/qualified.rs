@@ -46,6 +46,14 @@ pub fn is_post_data(text: &[u8]) -> bool {
     words.any(|(_, token)| KINDS.iter().any(|kind| token.is(text, kind)))
 }
 
+/// Whether it makes a view, which has no rows of its own, or says something of it.
+pub fn is_view(text: &[u8]) -> bool {
+    let tokens = tokens(text).unwrap_or_default();
+    let mut words = tokens.iter().take(4);
+    // CREATE OR REPLACE VIEW, ALTER MATERIALIZED VIEW.
+    words.any(|token| token.is(text, "VIEW"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +95,22 @@ mod tests {
             Some(b"a b".to_vec())
         );
         assert_eq!(schema(b"ALTER TABLE a.b OWNER TO c"), None);
+    }
+
+    #[test]
+    fn a_view_is_told_from_a_table() {
+        for text in [
+            "CREATE OR REPLACE VIEW a.b AS SELECT",
+            "ALTER MATERIALIZED VIEW a.b RENAME TO c",
+        ] {
+            assert!(is_view(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "CREATE TABLE a.\"VIEW\" ()",
+            "ALTER TABLE ONLY a.b ADD COLUMN c int",
+        ] {
+            assert!(!is_view(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl Found {
             session,
             beside,
             left: None,
+            is_scratch: false,
             role,
             output: *output,
         };

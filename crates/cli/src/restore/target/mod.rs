@@ -13,7 +13,7 @@
 //! | room | what it does |
 //! | --- | --- |
 //! | [`server`] | connects, and refuses |
-//! | [`beside`], [`scratch`] | the target of a part, which may have objects, and the scratch database beside it |
+//! | [`beside`], [`scratch`], [`named`] | the target of a part, which may have objects, and the scratch database beside it |
 //! | [`database`] | makes, closes, opens, renames; database.sql |
 //! | [`read`], [`needs`] | which roles and tablespaces are needed |
 //! | [`roles`] | makes those that are missing |
@@ -25,6 +25,7 @@ mod beside;
 pub mod database;
 pub mod encoding;
 pub mod globals_sql;
+mod named;
 pub mod needs;
 pub mod read;
 pub mod roles;
@@ -106,6 +107,9 @@ impl Found {
         first: &str,
     ) -> Result<Target> {
         let mut session = Session::open(&self.conninfo, Some(&self.name)).await?;
+        if !self.is_scratch {
+            progress::lock_scratch(&session, &self.name).await?;
+        }
         progress::lock(&session, &self.name).await?;
         let encoding = &plan.base.metadata.source.encoding;
         let progress = match &self.left {

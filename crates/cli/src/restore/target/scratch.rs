@@ -1,44 +1,33 @@
 //! The scratch database, in which a part is restored before it is carried over: one that is created on the target's server
-//! and dropped again, or an empty one of the role's, which is empty again in the end.
+//! and dropped again, or that of `--scratch` ([`named`](super::named)).
 
 use archive::metadata::DatabaseFacts;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::database;
+use super::named::Before;
 use super::server::{connect, drop_statement, ensure_empty, is_there, name_until_complete, Found};
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::{identifier, literal};
-use crate::restore::progress;
 
-/// The comment on a scratch database.
-const SCRATCH: &str = "scratch database of pg_incrbackup restore: it can be dropped";
+/// The comment on a scratch database; that of `--scratch` has more behind it.
+pub(super) const SCRATCH: &str = "scratch database of pg_incrbackup restore: it can be dropped";
+
+/// What initdb makes.
+const OF_SERVERS: [&str; 3] = ["postgres", "template0", "template1"];
 
 const COMMENT: &str = "SELECT pg_catalog.shobj_description(oid, 'pg_database') \
     FROM pg_catalog.pg_database WHERE datname = $1";
 
-/// What is in a database beside what an extension of somebody else has there, as statements that drop it. What goes with
-/// another object of the list may be gone when its turn comes.
-const CONTENTS: &str = "WITH others AS (SELECT oid FROM pg_catalog.pg_extension \
-        WHERE NOT pg_catalog.pg_has_role(extowner, 'USAGE') OR extname = 'plpgsql') \
-    SELECT pg_catalog.format('DROP EXTENSION IF EXISTS %I CASCADE', extname) FROM pg_catalog.pg_extension \
-        WHERE oid NOT IN (SELECT oid FROM others) \
-    UNION ALL SELECT pg_catalog.format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) FROM pg_catalog.pg_namespace AS n \
-        WHERE nspname !~ '^pg_' AND nspname NOT IN ('public', 'information_schema') \
-            AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extnamespace = n.oid) \
-    UNION ALL SELECT pg_catalog.format('DROP %s IF EXISTS %s CASCADE', \
-            CASE i.type WHEN 'statistics object' THEN 'STATISTICS' ELSE pg_catalog.upper(i.type) END, i.identity) \
-        FROM pg_catalog.pg_depend AS d, LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i \
-        WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype = 'n' AND i.identity IS NOT NULL \
-            AND d.refobjid IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'public' \
-                UNION ALL SELECT extnamespace FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql') \
-            AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS m \
-                WHERE m.classid = d.classid AND m.objid = d.objid AND m.deptype = 'e') \
-    UNION ALL SELECT pg_catalog.format('DROP SERVER IF EXISTS %I CASCADE', srvname) FROM pg_catalog.pg_foreign_server \
-    UNION ALL SELECT pg_catalog.format('DROP FOREIGN DATA WRAPPER IF EXISTS %I CASCADE', fdwname) FROM pg_catalog.pg_foreign_data_wrapper AS w \
-        WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend \
-            WHERE classid = 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass AND objid = w.oid AND deptype = 'e')";
+/// A scratch database while it is used. As long as the session in it is there, no other restore drops or empties it: only
+/// who has one ends a scratch database.
+pub struct Held {
+    pub(super) session: Session,
+    /// What is said of that of `--scratch` otherwise; `None`: it is dropped.
+    pub(super) before: Option<Before>,
+}
 
 impl Found {
     /// What the scratch database is called; `named` is `--scratch`.
@@ -56,6 +45,13 @@ impl Found {
             let hint = "It is another one, empty, in which the part is restored before it is carried over.";
             return Err(Error::wrong_use(message, hint));
         }
+        // Others connect to it, and to that of a template nobody can.
+        if let Some(name) = named.filter(|name| OF_SERVERS.contains(name)) {
+            let message =
+                format!("--scratch names the database \"{name}\", which every server has");
+            let hint = "Name an empty one of your own: CREATE DATABASE scratch TEMPLATE template0.";
+            return Err(Error::wrong_use(message, hint));
+        }
         if self.role.is_superuser || self.role.may_create_databases || named.is_some() {
             return Ok(());
         }
@@ -71,11 +67,17 @@ impl Found {
     }
 
     /// The scratch database: created on the same server, or the one of `--scratch`. What a restore has left there which was
-    /// killed is removed.
-    pub async fn scratch(&self, named: Option<&str>, facts: &DatabaseFacts) -> Result<Found> {
+    /// killed is removed. After an error it is another restore's.
+    pub async fn scratch(
+        &self,
+        named: Option<&str>,
+        facts: &DatabaseFacts,
+    ) -> Result<(Found, Held)> {
         let name = self.scratch_name(named);
         if named.is_some() {
-            return self.named_scratch(name).await;
+            let held = self.named_scratch(&name).await?;
+            let (session, _, beside) = connect(&self.conninfo, &self.final_name).await?;
+            return Ok((self.as_scratch(name, session, beside), held));
         }
         let (session, _, beside) = connect(&self.conninfo, &self.final_name).await?;
         if is_there(&session, &name).await? {
@@ -106,7 +108,11 @@ impl Found {
             .client
             .batch_execute(&format!("{}; {unlimited}", mark(&name, Some(SCRATCH))))
             .await?;
-        Ok(self.as_scratch(name, session, beside))
+        let held = Held {
+            session: Session::open(&self.conninfo, Some(&name)).await?,
+            before: None,
+        };
+        Ok((self.as_scratch(name, session, beside), held))
     }
 
     fn as_scratch(&self, name: String, session: Session, beside: String) -> Found {
@@ -118,56 +124,16 @@ impl Found {
             session,
             beside,
             left: None,
+            is_scratch: true,
             role: self.role.clone(),
             output: self.output,
         }
     }
 
-    /// An empty database of the role's.
-    async fn named_scratch(&self, name: String) -> Result<Found> {
-        let within = Session::open(&self.conninfo, Some(&name)).await;
-        let within = within.map_err(|error| match &error {
-            Error::Server(server) if server.code() == Some(&SqlState::UNDEFINED_DATABASE) => {
-                let message = format!("the database \"{name}\" of --scratch does not exist");
-                let hint = "Name an empty one that the role owns; without --scratch one is created and dropped again.";
-                Error::failed(message, hint)
-            }
-            _ => error,
-        })?;
-        self.role.ensure_may_make(&within, &name, true).await?;
-        self.ensure_own_scratch(&within, &name).await?;
-        progress::lock(&within, &name).await?;
-        if comment(&within, &name).await?.as_deref() == Some(SCRATCH) {
-            empty(&within).await?;
-        }
-        ensure_empty(&within, &name, &self.role).await?;
-        within
-            .client
-            .batch_execute(&mark(&name, Some(SCRATCH)))
-            .await?;
-        // Its lock goes with it: the restore takes its own.
-        drop(within);
-        let (session, _, beside) = connect(&self.conninfo, &self.final_name).await?;
-        Ok(self.as_scratch(name, session, beside))
-    }
-
-    /// Who owns a database can replace what a superuser is about to call there.
-    async fn ensure_own_scratch(&self, within: &Session, name: &str) -> Result<()> {
-        const IS_SUPERUSERS: &str = "SELECT r.rolsuper FROM pg_catalog.pg_database AS d \
-            JOIN pg_catalog.pg_roles AS r ON r.oid = d.datdba WHERE d.datname = pg_catalog.current_database()";
-        let rows = within.client.query_typed(IS_SUPERUSERS, &[]).await?;
-        let is_superusers: bool = rows[0].try_get(0)?;
-        if is_superusers || !self.role.is_superuser {
-            return Ok(());
-        }
-        let message = format!("the database \"{name}\" of --scratch belongs to a role that is no superuser, and code that it put there would run as one");
-        let hint = "Restore as that role; or leave --scratch out: a superuser creates one. Nothing was changed.";
-        Err(Error::failed(message, hint))
-    }
-
     /// Refuses a database of a scratch database's name that is none: it has objects, and is not marked.
     async fn ensure_scratch(&self, session: &Session, name: &str) -> Result<()> {
-        if comment(session, name).await?.as_deref() == Some(SCRATCH) {
+        let comment = comment(session, name).await?;
+        if comment.is_some_and(|comment| comment.starts_with(SCRATCH)) {
             return Ok(());
         }
         let within = Session::open(&self.conninfo, Some(name)).await?;
@@ -181,22 +147,13 @@ impl Found {
     }
 
     /// It is not needed any more: it is dropped, or the one of `--scratch` emptied.
-    pub async fn end_scratch(&self, named: Option<&str>) -> Result<()> {
-        let name = self.scratch_name(named);
-        if named.is_none() {
-            return self.drop_database(&name).await;
+    pub async fn end_scratch(&self, name: &str, held: Held) -> Result<()> {
+        let Held { session, before } = held;
+        if let Some(before) = before {
+            return self.empty_scratch(name, &session, &before).await;
         }
-        let within = Session::open(&self.conninfo, Some(&name)).await?;
-        empty(&within).await?;
-        let left = ensure_empty(&within, &name, &self.role).await;
-        left.map_err(|error| {
-            let message = format!("the scratch database \"{name}\" could not be emptied: {error}");
-            Error::failed(
-                message,
-                format!("It can be dropped: {}", drop_statement(&name)),
-            )
-        })?;
-        Ok(within.client.batch_execute(&mark(&name, None)).await?)
+        drop(session);
+        self.drop_database(name).await
     }
 
     /// Drops a database that this restore has made. Whoever is still leaving it is waited for by the server (FORCE).
@@ -216,7 +173,7 @@ impl Found {
     }
 }
 
-async fn comment(session: &Session, name: &str) -> Result<Option<String>> {
+pub(super) async fn comment(session: &Session, name: &str) -> Result<Option<String>> {
     let name_of: [(&(dyn ToSql + Sync), Type); 1] = [(&name, Type::NAME)];
     let rows = session.client.query_typed(COMMENT, &name_of).await?;
     match rows.first() {
@@ -226,27 +183,9 @@ async fn comment(session: &Session, name: &str) -> Result<Option<String>> {
 }
 
 /// The statement that marks a scratch database, or takes the mark away.
-fn mark(name: &str, comment: Option<&str>) -> String {
+pub(super) fn mark(name: &str, comment: Option<&str>) -> String {
     let said = comment.map_or("NULL".to_owned(), |comment| {
         String::from_utf8_lossy(&literal(comment.as_bytes())).into_owned()
     });
     format!("COMMENT ON DATABASE {} IS {said}", identifier(name))
-}
-
-/// Drops what is in a scratch database.
-async fn empty(session: &Session) -> Result<()> {
-    let mut last = usize::MAX;
-    loop {
-        let rows = session.client.query_typed(CONTENTS, &[]).await?;
-        // Something that cannot be dropped stays; who asks whether it is empty says so.
-        if rows.is_empty() || rows.len() >= last {
-            return Ok(());
-        }
-        last = rows.len();
-        for row in &rows {
-            let statement: String = row.try_get(0)?;
-            // It may have gone with another.
-            let _ = session.client.batch_execute(&statement).await;
-        }
-    }
 }

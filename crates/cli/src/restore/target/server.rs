@@ -32,6 +32,8 @@ pub struct Found {
     pub(super) beside: String,
     /// What an earlier run has left.
     pub(super) left: Option<Left>,
+    /// It is a scratch database, which a [`Held`](super::scratch::Held) keeps for this restore.
+    pub(super) is_scratch: bool,
     /// Who restores.
     pub role: Role,
     /// Where it is said what is made.
@@ -64,6 +66,7 @@ impl Found {
             session,
             beside,
             left,
+            is_scratch: false,
             role,
             output: *output,
         };
