@@ -214,3 +214,54 @@ fn a_database_of_scratch_is_as_it_was_before() {
     assert_eq!(said(), before);
     assert_nothing_left(&c);
 }
+
+#[test]
+fn whatever_roles_and_schemas_and_operators_are_called() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE SCHEMA old; CREATE FUNCTION old.fast(int) RETURNS int LANGUAGE internal IMMUTABLE AS 'int4abs'; \
+         CREATE TYPE old.base; CREATE FUNCTION old.base_in(cstring) RETURNS old.base LANGUAGE internal AS 'textin'; \
+         CREATE FUNCTION old.raised() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'; \
+         CREATE TABLE old.t (a int); INSERT INTO old.t VALUES (1), (2); CREATE TABLE old.odd (a int DEFAULT old.fast(1))",
+    );
+    c.sql("SELECT incr_dump()");
+    c.sql(
+        "ALTER SCHEMA old RENAME TO middle; \
+         CREATE FUNCTION middle.later(int) RETURNS int LANGUAGE internal IMMUTABLE AS 'int4abs'; \
+         CREATE OPERATOR middle.## (FUNCTION = middle.later, RIGHTARG = int); \
+         ALTER SCHEMA middle RENAME TO app; \
+         CREATE FUNCTION app.newest(int) RETURNS int LANGUAGE internal IMMUTABLE AS 'int4abs'; \
+         CREATE OPERATOR app.@@@@ (FUNCTION = app.newest, RIGHTARG = int)",
+    );
+    c.flush();
+    // Names of roles are no identifiers.
+    c.sql(r#"CREATE ROLE "Own-er" LOGIN CREATEDB; CREATE DATABASE live OWNER "Own-er""#);
+    let role = Role {
+        c: &c,
+        name: "Own-er",
+    };
+    let text = role.restored("live", &with(&[&["--table", "app.t"], &OWN]));
+    assert!(!text.contains("old."), "{text}");
+    assert_eq!(c.sql_in("live", "SELECT sum(a) FROM app.t"), "3");
+    c.sql_in("live", "DROP SCHEMA app CASCADE");
+    let (status, text) = role.restore("live", &with(&[&["--schema", "app"], &OWN]));
+    assert_eq!(status, 1, "{text}");
+    for missed in [
+        "app.raised(): \"Own-er\"",
+        "FUNCTION old.fast(",
+        "FUNCTION old.base_in(",
+        "create function middle.later(",
+        "create operator middle.##",
+        "create function app.newest(",
+        "create operator app.@@@@",
+    ] {
+        assert!(text.contains(missed), "{missed}: {text}");
+    }
+    // What is needed is named by the name that it had.
+    role.refused(
+        "live",
+        &with(&[&["--table", "app.odd", "--into-schema", "was"], &OWN]),
+        &["is needed for app.odd", "old.fast"],
+    );
+    assert_nothing_left(&c);
+}

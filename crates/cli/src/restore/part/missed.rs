@@ -72,7 +72,9 @@ impl Known {
             .map(|name| (name.schema.clone(), name.name.clone()))
             .collect();
         for row in scratch.client.query_typed(NAMES, &parameters).await? {
-            names.insert((row.try_get(0)?, row.try_get(1)?));
+            let (schema, name): (Vec<u8>, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+            let schemas = wanted.names_of_schema(&schema).into_iter();
+            names.extend(schemas.map(|schema| (schema, name.clone())));
         }
         let of_schemas = makes.iter().filter(|key| key.class == catalog::NAMESPACE);
         let made: BTreeSet<u32> = of_schemas.map(|key| key.oid).collect();
@@ -82,11 +84,13 @@ impl Known {
         let (mut schemas, mut made_schemas) = (BTreeSet::new(), BTreeSet::new());
         for row in scratch.client.query_typed(SCHEMAS, &parameters).await? {
             let (oid, name): (u32, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+            // What was refused has the names of its time.
+            let names = wanted.names_of_schema(&name);
             if chosen.schemas.contains(&oid) {
-                schemas.insert(name.clone());
+                schemas.extend(names.iter().cloned());
             }
             if made.contains(&oid) {
-                made_schemas.insert(name);
+                made_schemas.extend(names);
             }
         }
         Ok(Known {

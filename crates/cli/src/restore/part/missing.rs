@@ -13,7 +13,7 @@ use super::options::{Options, Section};
 use super::wanted::{Name, Wanted};
 use crate::connection::Session;
 use crate::error::{Error, Result};
-use crate::restore::rights::left_out::LeftOut;
+use crate::restore::rights::left_out::{LeftOut, Piece};
 use crate::restore::rights::qualified;
 
 /// Fails if relations of the part are not there that must be, with the reasons that the server gave. `encoding` is the
@@ -35,7 +35,20 @@ pub async fn ensure_none(
     };
     let names: Vec<String> = missing.iter().map(Name::shown).collect();
     let names = names.join(", ");
-    let reasons = reasons(first, left_out);
+    let mut reasons = reasons(first, left_out);
+    if reasons.is_empty() {
+        // It was refused under another name.
+        let is_it = |piece: &&Piece| piece.is_table && wanted.has_key(piece.key);
+        let refused = left_out.pieces.iter().filter(is_it);
+        let tables = refused.flat_map(|piece| qualified::names(said(piece)).into_iter().next());
+        let name = |(schema, name)| Name { schema, name };
+        let mut names: Vec<Name> = tables.map(name).collect();
+        names.dedup();
+        reasons = names
+            .iter()
+            .flat_map(|name| self::reasons(name, left_out))
+            .collect();
+    }
     if reasons.is_empty() {
         let message = format!("{names} could not be made in the scratch database");
         return Err(Error::failed(message, ""));
@@ -92,7 +105,6 @@ fn reasons(name: &Name, left_out: &LeftOut) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::restore::rights::left_out::Piece;
 
     #[test]
     fn a_missing_relation_has_the_reasons_of_what_it_names() {

@@ -12,6 +12,7 @@ use archive::segment::{Effect, Lost, What};
 use archive::storage::Storage;
 use archive::time::{iso, Time};
 use archive_query::history::literal::names_of;
+use effects::key::catalog;
 
 use super::contents::{self, Contents};
 use super::filter::NOT_OF_A_PART;
@@ -96,6 +97,8 @@ pub struct Wanted {
     pub schemas: BTreeMap<u32, Vec<u8>>,
     /// Those of them that have rows or a position, and no definition of rows: tables and sequences.
     pub with_rows: BTreeSet<u32>,
+    /// What each schema that is there at the moment was called since the base, in this order, by OID.
+    pub schema_names: BTreeMap<u32, Vec<Vec<u8>>>,
     /// As those that the patterns match are called at the moment.
     pub chosen: Vec<Name>,
     /// Those of them that are tables.
@@ -114,11 +117,16 @@ impl Wanted {
         let mut hashed: BTreeSet<u32> = contents.hashed.iter().copied().collect();
         let at_base = Relations::of(contents);
         let mut now = at_base.clone();
+        let mut schema_names: BTreeMap<u32, Vec<Vec<u8>>> = BTreeMap::new();
+        note_schemas(&now.schemas, &mut schema_names);
         let mut parents = Parents::new();
         note_parents(&now.all, &mut parents);
         for change in &plan.needs.changes {
             if plan.applies(change.xid, change.lsn) {
                 now.follow(&change.effect, change.at, change.xid);
+                if change.effect.class == "schema" {
+                    note_schemas(&now.schemas, &mut schema_names);
+                }
                 note_parents(now.all.get_key_value(&change.effect.oid), &mut parents);
                 hashed.extend(change.is_hashed.then_some(change.effect.oid));
             }
@@ -146,6 +154,7 @@ impl Wanted {
                 .filter_map(|oid| now.all.get(oid).map(|it| it.name.clone()))
                 .collect(),
             schemas: at_base.schemas,
+            schema_names,
             oids,
             is_without_rows: false,
         })
@@ -155,6 +164,18 @@ impl Wanted {
     pub fn has_at_end(&self, written: &[u8]) -> bool {
         let is_one = |name: Name| self.at_end.contains(&name);
         !self.is_without_rows && Name::read(written).is_some_and(is_one)
+    }
+
+    /// Whether this is a relation that is wanted: OID of its catalog, and its own.
+    pub fn has_key(&self, key: Option<(u32, u32)>) -> bool {
+        key.is_some_and(|(class, oid)| class == catalog::CLASS && self.oids.contains(&oid))
+    }
+
+    /// All names since the base of the schema that is called so at the moment.
+    pub fn names_of_schema(&self, name: &[u8]) -> Vec<Vec<u8>> {
+        let is_it = |names: &&Vec<Vec<u8>>| names.last().is_some_and(|last| last == name);
+        let found = self.schema_names.values().find(is_it);
+        found.map_or_else(|| vec![name.to_vec()], Vec::clone)
     }
 
     /// Whether something that is lost concerns the part. Definitions always may.
@@ -193,6 +214,17 @@ fn ensure_effects(plan: &Plan) -> Result<()> {
 
 /// Parents at any time, by OID.
 pub type Parents = BTreeMap<u32, BTreeSet<u32>>;
+
+/// Names that are new. Of a schema that was dropped there are none.
+fn note_schemas(now: &BTreeMap<u32, Vec<u8>>, names: &mut BTreeMap<u32, Vec<Vec<u8>>>) {
+    names.retain(|oid, _| now.contains_key(oid));
+    for (oid, name) in now {
+        let names = names.entry(*oid).or_default();
+        if names.last() != Some(name) {
+            names.push(name.clone());
+        }
+    }
+}
 
 fn note_parents<'r>(
     relations: impl IntoIterator<Item = (&'r u32, &'r Relation)>,

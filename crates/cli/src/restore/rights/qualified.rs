@@ -1,6 +1,6 @@
 //! The objects that a statement names, by their schema and name.
 
-use super::tokens::tokens;
+use super::tokens::{tokens, Kind, Token};
 
 /// Schema and name, not quoted.
 pub type Name = (Vec<u8>, Vec<u8>);
@@ -14,8 +14,28 @@ pub fn names(text: &[u8]) -> Vec<Name> {
         let is_within = *at > 0 && tokens[at - 1].is_mark(b'.');
         three[1].is_mark(b'.') && !is_within
     });
-    let name = qualified.filter_map(|(_, three)| three[0].name(text).zip(three[2].name(text)));
+    let name = qualified.filter_map(|(at, three)| {
+        let last = three[2].name(text).or_else(|| operator(&tokens[at + 2..]));
+        three[0].name(text).zip(last)
+    });
     name.collect()
+}
+
+/// The name of an operator, which is at the beginning.
+fn operator(tokens: &[Token]) -> Option<Vec<u8>> {
+    const MARKS: &[u8] = b"+-*/<>=~!@#%^&|`?";
+    let mut name = Vec::new();
+    let mut end = tokens.first()?.place.start;
+    for token in tokens {
+        match token.kind {
+            Kind::Mark(mark) if MARKS.contains(&mark) && token.place.start == end => {
+                name.push(mark);
+                end = token.place.end;
+            }
+            _ => break,
+        }
+    }
+    (!name.is_empty()).then_some(name)
 }
 
 /// The schema that a statement is about: `ALTER SCHEMA s OWNER TO …`, `GRANT … ON SCHEMA s TO …`.
@@ -87,6 +107,11 @@ mod tests {
                 &["a/f"],
             ),
             ("GRANT USAGE ON SCHEMA a TO b", &[]),
+            (
+                "CREATE OPERATOR a.## (FUNCTION = a.f, COMMUTATOR = OPERATOR(\"b c\".-|-))",
+                &["a/##", "a/f", "b c/-|-"],
+            ),
+            ("ALTER OPERATOR a.@ (NONE, a.t) OWNER TO b", &["a/@", "a/t"]),
         ] {
             assert_eq!(named(text), expected, "{text}");
         }
