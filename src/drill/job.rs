@@ -310,7 +310,11 @@ fn remove(
         return Ok(drills::end(place)?);
     }
     let target = Target::find(&begun.conninfo)?;
-    let _turn = match turn {
+    let held = match turn {
+        Some(mut turn) => turn.is_held()?.then_some(turn),
+        None => None,
+    };
+    let _turn = match held {
         Some(turn) => turn,
         None => Turn::take(&target, database)?,
     };

@@ -25,13 +25,25 @@ const RETRY: Duration = Duration::from_secs(1);
 const TRY: &str = "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('pg_incrbackup drill', 7810187));";
 
 /// The right to work on a server. Dropping this gives it up.
-pub struct Turn(#[expect(dead_code, reason = "its session holds the lock")] Dialog);
+pub struct Turn(Dialog);
 
 impl Turn {
     /// Waits for it. 55P03 if others do not give it up.
     pub fn take(target: &Target, database: pg_sys::Oid) -> Result<Turn, Failure> {
         let program = dump::program("psql");
-        let arguments: Vec<OsString> = ["-X", "-q", "-A", "-t", "-w", "-f", "-", "-d"]
+        let options = [
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-w",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-f",
+            "-",
+            "-d",
+        ];
+        let arguments: Vec<OsString> = options
             .map(OsString::from)
             .into_iter()
             .chain([target.maintenance.clone().into()])
@@ -57,6 +69,14 @@ impl Turn {
             board::enter(database, DrillPhase::WaitingForOthers);
             server::wait_a_moment(RETRY);
         }
+    }
+}
+
+impl Turn {
+    /// Whether its session is still there: a server that is restarted, or who ends sessions, takes it away.
+    pub fn is_held(&mut self) -> Result<bool, Failure> {
+        let answer = self.0.ask("SELECT 1;", || Ok(()))?;
+        Ok(answer.as_deref() == Some("1"))
     }
 }
 

@@ -183,9 +183,9 @@ for chain in $chains; do
         [ -z "$until_time" ] || ! is_after "$(value taken_at "$dir/metadata.json")" "$until_time" || continue
         # Where the transaction of an xid or a mark is will only be known later: the oldest base that segments follow.
         [ -z "$until_xid$until_mark" ] || { [ -z "$base_dir" ] && ! is_after "${oldest%%-*}" "${at%%-*}"; } || continue
-        case $base,$(listed "base/$at") in
-        *,expired) ;;
-        ,) warn "manifest.jsonl of chain-$chain does not list base $at: it is skipped; --base takes it" ;;
+        case $base,$(listed "base/$at"),$(grep -c '"file":"base/' "$work/manifest") in
+        *,expired,*) ;;
+        ,,[1-9]*) warn "manifest.jsonl of chain-$chain does not list base $at: it is skipped; --base takes it" ;;
         *) base_dir=$dir ;;
         esac
     done
@@ -193,7 +193,7 @@ for chain in $chains; do
     warn "chain-$chain has no finished base ${base:+$base }at or before the requested point"
 done
 [ -n "$base_dir" ] || die "no base can be used; retention removes old bases, and chains of which nothing is kept"
-[ -z "$until_lsn" ] || [ "$chains" = "$chain" ] || 
+[ -z "$until_lsn" ] || [ "$chains" = "$chain" ] ||
     die "an LSN may come again in another chain: choose one, like --chain $chain, the newest with a base before it"
 metadata=$base_dir/metadata.json base_lsn=${base_dir##*/} snapshot=$(value snapshot "$base_dir/metadata.json")
 base_lsn=L${base_lsn%%-*} encoding=$(value encoding "$metadata") taken_at=$(value taken_at "$metadata")

@@ -78,16 +78,19 @@ impl Dialog {
             let ready = poll([descriptor(&self.output), -1], LOOK);
             pgrx::check_for_interrupts!();
             if ready[0] {
-                let read = read_some(&mut self.output, &mut buffer);
-                self.pending.extend(&buffer[..read.unwrap_or(0)]);
+                match read_some(&mut self.output, &mut buffer) {
+                    Ok(read) => self.pending.extend(&buffer[..read]),
+                    Err(_) => self.output = None,
+                }
             }
             between()?;
         }
     }
 
-    /// What it wrote to stderr, once it has ended.
+    /// What it wrote to stderr; ends it.
     pub fn messages(&mut self) -> String {
         let mut bytes = Vec::new();
+        self.end();
         if let Some(stderr) = self.child.stderr.as_mut() {
             // What cannot be read is not told.
             let _ = stderr.read_to_end(&mut bytes);
@@ -98,6 +101,12 @@ impl Dialog {
 
 impl Drop for Dialog {
     fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Dialog {
+    fn end(&mut self) {
         self.input = None;
         let deadline = Instant::now() + GRACE;
         while matches!(self.child.try_wait(), Ok(None)) {

@@ -104,22 +104,8 @@ impl Report {
         }
         let (lines, file) = (left_out.lines(), file.display().to_string());
         let answer = json!({"will_leave_out": lines, "left_out_file": file});
-        self.output.answer(&answer, |_| {
-            let mut text = format!(
-                "left out  what this server refuses, with its reason; the SQL will be in {}:\n",
-                line(&file)
-            );
-            for entry in lines.iter().take(MOST_LINES) {
-                text.push_str(&format!("    {}\n", line(entry)));
-            }
-            if lines.len() > MOST_LINES {
-                let more = lines.len() - MOST_LINES;
-                text.push_str(&format!(
-                    "    and {more} more, which the file will have, too\n"
-                ));
-            }
-            text
-        });
+        let words = || refused_in_words(&lines, Some(&file));
+        self.output.answer(&answer, |_| words());
     }
 
     /// Of what could not be made, what counts: in a scratch database that of the part alone.
@@ -342,6 +328,23 @@ fn shown(failed: &[Item]) -> Vec<String> {
         lines.extend(sql.lines().map(|line| format!("    {line}")));
     }
     lines
+}
+
+/// What a server refuses, and in which file its SQL will be.
+pub fn refused_in_words(lines: &[String], file: Option<&str>) -> String {
+    let mut text = "left out  what this server refuses, with its reason".to_owned();
+    if let Some(file) = file {
+        text.push_str(&format!("; the SQL will be in {}", line(file)));
+    }
+    text.push_str(":\n");
+    for entry in lines.iter().take(MOST_LINES) {
+        text.push_str(&format!("    {}\n", line(entry)));
+    }
+    if lines.len() > MOST_LINES {
+        let more = lines.len() - MOST_LINES;
+        text.push_str(&format!("    and {more} more\n"));
+    }
+    text
 }
 
 /// What a flag says is lost.

@@ -171,7 +171,7 @@ pub async fn there(target: &Session, addresses: &[Address]) -> Result<Vec<(usize
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     pub name: String,
-    /// A superuser, or the owner of the database.
+    /// A superuser: nobody who could gain by it. (The owner of a database need not be one.)
     pub is_above: bool,
 }
 
@@ -182,8 +182,9 @@ pub async fn owners(session: &Session, class: u32, oids: &[u32]) -> Result<Vec<(
         return Ok(Vec::new());
     };
     let query = format!(
-        "SELECT c.oid, r.rolname::pg_catalog.text, r.rolsuper OR r.rolname = 'pg_database_owner' OR r.oid = d.datdba \
-        FROM pg_catalog.{name} AS c JOIN pg_catalog.pg_roles AS r ON r.oid = c.{column}, pg_catalog.pg_database AS d \
+        "SELECT c.oid, r.rolname::pg_catalog.text, r.rolsuper OR r.rolname = 'pg_database_owner' AND o.rolsuper \
+        FROM pg_catalog.{name} AS c JOIN pg_catalog.pg_roles AS r ON r.oid = c.{column}, \
+            pg_catalog.pg_database AS d JOIN pg_catalog.pg_roles AS o ON o.oid = d.datdba \
         WHERE c.oid = ANY ($1) AND d.datname = pg_catalog.current_database()"
     );
     let oids = oids.to_vec();

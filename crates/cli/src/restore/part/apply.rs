@@ -31,18 +31,11 @@ const SAID: [&str; 5] = ["owner", "grant", "revoke", "comment", "label"];
 impl<'a> Applying<'a> {
     /// Sets what texts and rows mean, and that triggers and rules do not act on what is made, as far as the role may.
     /// (Where it may not, there are none yet when rows come.)
-    pub async fn begin(
-        target: &'a Session,
-        rights: &'a Rights,
-        makes_tables: bool,
-    ) -> Result<Applying<'a>> {
+    pub async fn begin(target: &'a Session, rights: &'a Rights) -> Result<Applying<'a>> {
         let settings = archive::segment::SETTINGS.iter();
         for (name, value) in settings.filter(|(name, _)| !rights.lacks_setting(name)) {
             let set = format!("SET LOCAL {name} = {value}");
             target.client.batch_execute(&set).await?;
-        }
-        if !makes_tables {
-            ensure_origin(target, rights).await?;
         }
         Ok(Applying {
             target,
@@ -55,22 +48,37 @@ impl<'a> Applying<'a> {
     /// Rows come into tables that are in use, whose triggers may name things without their schema, and read what they may
     /// see. (COPY itself is refused where row security holds for the role, whatever row_security is.)
     pub async fn begin_rows(&self) -> Result<()> {
+        ensure_origin(self.target, self.rights).await?;
         let set = "SET LOCAL search_path = \"$user\", public; SET LOCAL row_security = on";
         Ok(self.target.client.batch_execute(set).await?)
     }
 
     /// What waits for the end of the transaction runs as the rows did. Behind that names are PostgreSQL's own again: an
-    /// operator that somebody has made would be found for ours.
+    /// operator that somebody has made would be found for ours; and event triggers do not fire for definitions.
     pub async fn end_rows(&self) -> Result<()> {
         let set = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL search_path = ''; SET LOCAL row_security = off";
-        Ok(self.target.client.batch_execute(set).await?)
+        self.target.client.batch_execute(set).await?;
+        if !self.rights.lacks_setting("session_replication_role") {
+            let set = "SET LOCAL session_replication_role = replica";
+            self.target.client.batch_execute(set).await?;
+        }
+        Ok(())
     }
 
-    pub async fn extension(&self, name: &str, schema: &str) -> Result<()> {
-        let (quoted, schema) = (identifier(name), identifier(schema));
-        let exists = format!("CREATE SCHEMA IF NOT EXISTS {schema}");
+    pub async fn extension(&self, name: &str, schema_name: &str) -> Result<()> {
+        let (quoted, schema) = (identifier(name), identifier(schema_name));
+        let query = "SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1";
+        let name: [(&(dyn ToSql + Sync), Type); 1] = [(&schema_name, Type::TEXT)];
+        let is_there = !self
+            .target
+            .client
+            .query_typed(query, &name)
+            .await?
+            .is_empty();
+        // IF NOT EXISTS would be refused of pg_catalog.
+        let exists = (!is_there).then(|| format!("CREATE SCHEMA {schema}"));
         let create = format!("CREATE EXTENSION {quoted} SCHEMA {schema}");
-        for statement in [exists, create] {
+        for statement in exists.into_iter().chain([create]) {
             let made = self.target.client.batch_execute(&statement).await;
             made.map_err(|error| {
                 Error::failed(format!("extension {quoted}: {}", Error::from(error)), "")

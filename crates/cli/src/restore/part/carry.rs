@@ -68,10 +68,8 @@ pub async fn over(
     let selection = Selection::of_options(options)?;
     let mut chosen = chosen::find(&mut scratch, &selection, wanted).await?;
     let refused = whereto.rights.take_left_out();
-    if whereto.rights.is_guarded() {
-        let (of_scratch, of_part) = ((&scratch, &encoding[..]), (wanted, &chosen));
-        missing::ensure_none(of_scratch, of_part, &refused, options).await?;
-    }
+    let (of_scratch, of_part) = ((&scratch, &encoding[..]), (wanted, &chosen));
+    missing::ensure_none(of_scratch, of_part, &refused, options).await?;
     if options.has(Section::Data) {
         hashed::look_for(&scratch, &mut chosen).await?;
     }

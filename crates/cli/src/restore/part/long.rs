@@ -41,7 +41,11 @@ impl Long {
             lengths.push(if is_text {
                 format!("coalesce(2 * pg_catalog.octet_length({column})::pg_catalog.int8, 0)")
             } else {
-                format!("coalesce({EXPANDED} * pg_catalog.pg_column_size({column})::pg_catalog.int8, 0)")
+                // The text of others is only made if it may be that long.
+                format!(
+                    "CASE WHEN {EXPANDED} * pg_catalog.pg_column_size({column})::pg_catalog.int8 > {LONG} \
+                     THEN 2 * pg_catalog.octet_length({column}::pg_catalog.text)::pg_catalog.int8 ELSE 0 END"
+                )
             });
         }
         if lengths.is_empty() {

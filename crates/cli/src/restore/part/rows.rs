@@ -27,7 +27,7 @@ pub struct Copied {
     from: String,
     /// The same in the target, or the partitioned table above it.
     pub into: String,
-    /// In SQL, in parentheses; empty for none.
+    /// Their names, not quoted.
     columns: Vec<String>,
 }
 

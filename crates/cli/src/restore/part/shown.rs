@@ -9,6 +9,7 @@ use super::missed;
 use super::options::{Options, Section};
 use crate::output::Output;
 use crate::restore::plan::Plan;
+use crate::restore::report::refused_in_words;
 use crate::restore::rights::left_out::LeftOut;
 use crate::shown::line;
 
@@ -141,17 +142,8 @@ impl Shown {
         let lines = missed::lines(missed);
         let file = file.map(|file| file.display().to_string());
         let answer = json!({"will_leave_out": lines, "left_out_file": file});
-        self.output.answer(&answer, |_| {
-            let mut text = "left out  what this server does not let the role make".to_owned();
-            if let Some(file) = &file {
-                text.push_str(&format!("; its SQL will be in {}", line(file)));
-            }
-            text.push(':');
-            for entry in &lines {
-                text.push_str(&format!("\n    {}", line(entry)));
-            }
-            text
-        });
+        let words = || refused_in_words(&lines, file.as_deref());
+        self.output.answer(&answer, |_| words());
     }
 
     /// What was made.

@@ -20,7 +20,7 @@ impl Carrying<'_> {
             ..
         } = foreseen;
         let makes_tables = self.options.has(Section::PreData);
-        let mut applying = Applying::begin(target, self.whereto.rights, makes_tables).await?;
+        let mut applying = Applying::begin(target, self.whereto.rights).await?;
         if makes_tables {
             for (name, schema) in &existing.extensions {
                 applying.extension(name, schema).await?;
@@ -30,7 +30,7 @@ impl Carrying<'_> {
             applying.effect(effect).await?;
         }
         if self.whereto.found.role.is_superuser && !definitions.before.is_empty() {
-            // Whoever owns a schema may have replaced meanwhile what was there. Nothing of it has run yet.
+            // Whoever owns a schema may have replaced meanwhile what was there: rows would run it.
             let (graph, members) = (self.graph, self.members);
             let used = Existing::find(self.scratch, Some(target), graph, members).await?;
             trusted::ensure_used(self.scratch, target, &used).await?;
@@ -44,10 +44,16 @@ impl Carrying<'_> {
             if !makes_tables {
                 applying.end_rows().await?;
             }
+        }
+        for effect in &definitions.after {
+            applying.effect(effect).await?;
+        }
+        // These stay when the transaction is rolled back, so as late as possible: before owners are changed.
+        if self.options.has(Section::Data) {
             let odd = self.positions(target, existing, makes_tables).await?;
             applying.odd.extend(odd);
         }
-        for effect in definitions.after.iter().chain(&definitions.last) {
+        for effect in &definitions.last {
             applying.effect(effect).await?;
         }
         Ok(Carried {

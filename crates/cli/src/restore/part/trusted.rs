@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::quote::shown;
 
 /// Refuses objects of the target that are used as they are, and belong neither to the role to which they belong at the
-/// source, nor to a superuser or the owner of the database.
+/// source, nor to a superuser.
 pub async fn ensure_used(scratch: &Session, target: &Session, existing: &Existing) -> Result<()> {
     let mut by_class: BTreeMap<u32, Vec<(Key, u32)>> = BTreeMap::new();
     // Nothing in a schema runs because of its owner.
@@ -99,6 +99,40 @@ pub async fn ensure_tables(
         let owner = owners.get(&oid);
         if let Some(owner) = owner.filter(|owner| is_stranger(owner, here.get(own))) {
             return Err(refusal(&format!("table {into}, which gets rows"), owner));
+        }
+    }
+    ensure_triggers(scratch, target, &oids).await
+}
+
+/// Whoever may make a trigger on a table need not be its owner: the function of one that fires belongs to a superuser, to
+/// the table's owner, or to its owner at the source.
+async fn ensure_triggers(scratch: &Session, target: &Session, tables: &[u32]) -> Result<()> {
+    const FIRING: &str = "SELECT pg_catalog.quote_ident(t.tgname), t.tgrelid::pg_catalog.regclass::pg_catalog.text, \
+            p.oid::pg_catalog.regprocedure::pg_catalog.text, r.rolname::pg_catalog.text \
+        FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid \
+        JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid JOIN pg_catalog.pg_roles AS r ON r.oid = p.proowner \
+        WHERE t.tgrelid = ANY ($1) AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') \
+            AND NOT r.rolsuper AND r.oid <> c.relowner ORDER BY 2, 1";
+    const SAME: &str =
+        "SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_roles AS r ON r.oid = p.proowner \
+        WHERE p.oid = pg_catalog.to_regprocedure($1) AND r.rolname = $2";
+    let tables = tables.to_vec();
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&tables, Type::OID_ARRAY)];
+    for row in target.client.query_typed(FIRING, &parameters).await? {
+        let (name, table): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let (function, owner): (String, String) = (row.try_get(2)?, row.try_get(3)?);
+        let same: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&function, Type::TEXT), (&owner, Type::TEXT)];
+        if scratch.client.query_typed(SAME, &same).await?.is_empty() {
+            let what = format!("function {function} of the trigger {name} on {table}");
+            let is_above = false;
+            return Err(refusal(
+                &what,
+                &Owner {
+                    name: owner,
+                    is_above,
+                },
+            ));
         }
     }
     Ok(())

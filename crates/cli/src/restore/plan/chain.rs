@@ -103,17 +103,18 @@ fn end_of(storage: &dyn Storage, chain: &Chain) -> Result<Option<End>> {
 }
 
 fn reaches(storage: &dyn Storage, chain: &Chain, wish: &Wish) -> Result<bool> {
-    // Its end is only read where it matters: the last segment may be long.
-    if !matches!(wish.moment, Moment::Lsn(_) | Moment::Time(_)) {
-        return Ok(true);
-    }
     let base = latest_base(chain, wish);
     let taken = base.map(|base| (base.metadata.lsn, base.metadata.taken_at));
-    let end = end_of(storage, chain)?;
-    let at = end.as_ref().and_then(|end| end.at);
-    Ok(match wish.moment {
-        Moment::Lsn(lsn) => end.map(|end| end.lsn).max(taken.map(|(lsn, _)| lsn)) >= Some(lsn),
-        Moment::Time(time) => at.max(taken.map(|(_, at)| at)) >= Some(time),
-        _ => true,
-    })
+    // Its end is only read where it matters: the last segment may be long.
+    match wish.moment {
+        Moment::Lsn(lsn) => {
+            let end = end_of(storage, chain)?.map(|end| end.lsn);
+            Ok(end.max(taken.map(|(lsn, _)| lsn)) >= Some(lsn))
+        }
+        Moment::Time(time) => {
+            let end = end_of(storage, chain)?.and_then(|end| end.at);
+            Ok(end.max(taken.map(|(_, at)| at)) >= Some(time))
+        }
+        _ => Ok(true),
+    }
 }
