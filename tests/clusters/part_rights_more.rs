@@ -7,6 +7,7 @@ use harness::{program_command, wait_until, Cluster};
 
 use crate::part_rights::{assert_empty, with, Role, OWN};
 use crate::parts::assert_nothing_left;
+use crate::program_rights;
 
 #[test]
 fn rows_that_the_scratch_database_cannot_have_are_never_missing_in_silence() {
@@ -263,5 +264,55 @@ fn whatever_roles_and_schemas_and_operators_are_called() {
         &with(&[&["--table", "app.odd", "--into-schema", "was"], &OWN]),
         &["is needed for app.odd", "old.fast"],
     );
+    assert_nothing_left(&c);
+}
+
+#[test]
+fn what_is_done_stays_done_and_what_is_left_is_named() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE SCHEMA app; CREATE FUNCTION app.fast(int) RETURNS int LANGUAGE internal IMMUTABLE AS 'int4abs'; \
+         CREATE TABLE app.t (a int); INSERT INTO app.t SELECT generate_series(1, 100)",
+    );
+    c.flush();
+    c.sql("CREATE ROLE guest LOGIN CREATEDB; CREATE DATABASE live OWNER guest; CREATE DATABASE pad OWNER guest TEMPLATE template0");
+    c.sql_in("pad", "GRANT ALL ON SCHEMA public TO guest");
+    // A file that cannot be written, behind the COMMIT.
+    let target = c.conninfo("live").replace("user=postgres", "user=guest");
+    let nowhere = c.root().join("nowhere/left-out.sql");
+    let options = with(&[&["--schema", "app"], &OWN]);
+    let (status, text) = program_rights::restore(&c, &target, &nowhere, &options);
+    assert_eq!(status, 1, "{text}");
+    for said in [
+        "done      the part in live is restored",
+        "the SQL of what is left out is not there: could not write",
+        "function app.fast",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert!(!text.contains("Nothing was changed"), "{text}");
+    assert_eq!(c.sql_in("live", "SELECT count(*) FROM app.t"), "100");
+
+    // A restore that fails, and a scratch database that cannot be emptied.
+    let part = [
+        "--table",
+        "app.t",
+        "--into-schema",
+        "was",
+        "--scratch",
+        "pad",
+    ];
+    let mut locker = c.session_in("live");
+    locker.run("BEGIN; CREATE SCHEMA was");
+    let child = begin(&c, "guest", "live", &with(&[&part, &OWN]));
+    let waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = 'live' AND application_name = 'pg_incrbackup' AND wait_event_type = 'Lock'";
+    wait_until("the restore waits", || c.is_true(waits));
+    c.sql_in("pad", "CREATE SCHEMA his");
+    locker.run("COMMIT");
+    let output = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{text}");
+    let left = "Nothing was changed in \"live\". The scratch database \"pad\" is left (the scratch database \"pad\" could not be emptied";
+    assert!(text.contains(left), "{text}");
     assert_nothing_left(&c);
 }

@@ -15,12 +15,13 @@ use super::rows;
 use super::selection::Selection;
 use super::shown::{Carried, Shown, ToCarry};
 use super::wanted::Wanted;
-use super::{cut, hashed, missing, moved, permitted, trusted};
+use super::{cut, hashed, left, missing, moved, permitted, trusted};
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::restore::plan::Plan;
 use crate::restore::rights::left_out::LeftOut;
 use crate::restore::rights::Rights;
+use crate::restore::target::server::drop_statement;
 use crate::restore::target::{Found, Place};
 
 /// From where, and where to.
@@ -123,15 +124,27 @@ pub async fn over(
     let carried = carrying.carry(&place, shown, (left_out, refused)).await;
     match carried {
         Ok((carried, mut over)) => {
-            found.keep(place).await?;
+            let kept = found.keep(place).await;
             shown.carried(&carried);
             over.odd.extend(carried.odd);
+            // The rows are there, under another name.
+            over.odd.extend(
+                kept.err()
+                    .map(|error| left::warning("it has not got its name", &error)),
+            );
             Ok(over)
         }
         Err(error) => {
-            // The error that counts is the first one.
-            let _ = found.give_up(place).await;
-            Err(error)
+            let name = place.name.clone();
+            match found.give_up(place).await {
+                Ok(()) => Err(error),
+                Err(why) => {
+                    let drop = drop_statement(&name);
+                    let left = format!("The database \"{name}\" is left ({why}): {drop}");
+                    let hint = format!("{} {left}", error.hint());
+                    Err(error.with_hint(hint.trim_start().to_owned()))
+                }
+            }
         }
     }
 }
@@ -175,7 +188,7 @@ impl Carrying<'_> {
         }
         target.client.batch_execute("BEGIN").await?;
         let carried = self.apply(target, &foreseen).await?;
-        target.client.batch_execute("COMMIT").await?;
+        left::commit(target).await?;
         Ok((carried, over))
     }
 

@@ -28,6 +28,7 @@
 //! | [`existing`], [`addresses`] | what the target has |
 //! | [`keys`], [`missed`], [`missing`] | what a role that is no superuser cannot make in the scratch database, and what of that is missed |
 //! | [`carry`], [`transaction`], [`apply`], [`rows`] | into the target |
+//! | [`left`] | what a restore leaves on the server when something of it fails |
 //! | [`shown`] | in words and as JSON |
 
 mod addresses;
@@ -43,6 +44,7 @@ pub mod filter;
 mod graph;
 pub mod hashed;
 mod keys;
+mod left;
 mod long;
 mod missed;
 mod missing;
@@ -202,25 +204,34 @@ async fn execute(
     let mut scratch_target = match made {
         Ok(target) => target,
         Err(error) => {
-            // The error that counts is the first one.
-            let _ = found.end_scratch(&name, held).await;
-            return Err(unchanged(found, &name, error));
+            let ids = left::made_in(&held).await;
+            let ended = found.end_scratch(&name, held).await;
+            let kept = found.drop_unused(&ids).await;
+            let error = unchanged(found, &name, error);
+            return Err(left::behind(error, &name, &ended, &kept));
         }
     };
     let done = fill_and_carry(work, (&name, &mut scratch_target), &mut report, shown).await;
     let ended = found.end_scratch(&name, held).await;
     let kept = found.drop_unused(&scratch_target.made.ids).await;
-    let over = done.map_err(|error| unchanged(found, &name, error))?;
-    for note in kept? {
-        shown.note(&note);
+    let over = match done {
+        Ok(over) => over,
+        Err(error) => {
+            let error = unchanged(found, &name, error);
+            return Err(left::behind(error, &name, &ended, &kept));
+        }
+    };
+    // From here on all is done, and stays.
+    let warnings = &mut scratch_target.warnings;
+    match kept {
+        Ok(kept) => kept
+            .iter()
+            .for_each(|what| shown.note(&format!("created {what}, which the part needs"))),
+        Err(error) => warnings.push(left::warning("roles that it made may be left", &error)),
     }
     if let Err(error) = ended {
-        // All else is done, and stays.
-        let text = format!("the scratch database \"{name}\" is left: {error}");
-        scratch_target.warnings.push(match error.hint() {
-            "" => text,
-            hint => format!("{text}. {hint}"),
-        });
+        let what = format!("the scratch database \"{name}\" is left");
+        warnings.push(left::warning(&what, &error));
     }
     scratch_target.warnings.extend(over.odd);
     if options.dry_run {
@@ -230,9 +241,13 @@ async fn execute(
         return Ok(report.dry_run());
     }
     let missed = over.missed;
-    let file = left_out_file(options);
-    if let Some(file) = file.filter(|_| !missed.is_empty()) {
-        missed.write(file, &facts.encoding)?;
+    let mut file = left_out_file(options);
+    if let Some(path) = file.filter(|_| !missed.is_empty()) {
+        if let Err(error) = missed.write(path, &facts.encoding) {
+            let what = "the SQL of what is left out is not there";
+            scratch_target.warnings.push(left::warning(what, &error));
+            file = None;
+        }
     }
     scratch_target.warnings.extend(rights.take_notes());
     report.left_out(missed, file);
@@ -281,7 +296,7 @@ async fn fill_and_carry(
 /// An error before the end: the target is as it was.
 fn unchanged(found: &Found, scratch: &str, error: Error) -> Error {
     const NOTHING: &str = "Nothing was changed";
-    if error.hint().contains(NOTHING) {
+    if error.hint().contains(NOTHING) || error.hint().contains(left::UNKNOWN) {
         return error;
     }
     let hint = format!("{NOTHING} in \"{}\".", found.final_name());

@@ -109,7 +109,7 @@ impl Found {
     }
 
     /// Drops roles and tablespaces (of [`super::roles::Made::ids`]) that this restore has made and that nothing uses: what
-    /// remains, in words.
+    /// remains, each as `role x NOLOGIN`.
     pub async fn drop_unused(&self, ids: &[String]) -> Result<Vec<String>> {
         const NAMES: &str = "SELECT 'role', pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles \
                 WHERE pg_catalog.concat('r', oid) = ANY ($1) \
@@ -132,7 +132,7 @@ impl Found {
                         .statement(format!("ALTER ROLE {name} NOSUPERUSER").as_bytes())
                         .await?;
                 }
-                kept.push(format!("created {kind} {name}{how}, which the part needs"));
+                kept.push(format!("{kind} {name}{how}"));
             }
         }
         Ok(kept)

@@ -29,7 +29,7 @@ mod named;
 pub mod needs;
 pub mod read;
 pub mod roles;
-mod scratch;
+pub mod scratch;
 pub mod server;
 pub mod sets;
 pub mod statements;

@@ -29,6 +29,13 @@ pub struct Held {
     pub(super) before: Option<Before>,
 }
 
+impl Held {
+    /// In the scratch database; client_encoding is UTF8.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
 impl Found {
     /// What the scratch database is called; `named` is `--scratch`.
     pub fn scratch_name(&self, named: Option<&str>) -> String {
