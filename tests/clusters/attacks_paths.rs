@@ -207,5 +207,7 @@ fn settings_of_the_database_and_the_role_do_not_reach_our_sessions() {
     assert!(is_captured, "{health}");
     c.sql_in("postgres", &format!("{free} ALTER ROLE postgres RESET ALL"));
     c.sql_in("postgres", "ALTER DATABASE app RESET ALL");
+    // It was done in another database: the files have it a moment later.
+    crate::globals::wait_until_at_rest(&c);
     c.assert_restores();
 }
