@@ -84,7 +84,7 @@ impl Canary {
 fn assert_restores(c: &Cluster, target: &Cluster, options: &[&str]) {
     c.flush();
     assert_eq!(c.sql("SELECT * FROM incr_verify()"), "");
-    let restored = c.restore_into(target, options);
+    let restored = c.restore_by_program(target, options);
     let (here, there) = (dumped(c, c.database()), dumped(target, &restored.database));
     let only = |a: &[String], b: &[String]| {
         let lines = a.iter().filter(|line| !b.contains(line));
@@ -267,7 +267,7 @@ fn a_role_that_may_create_roles_makes_no_superuser_of_a_restore() {
         .start();
     for options in [&[][..], &["--globals"][..]] {
         c.flush();
-        c.restore_into(&target, options);
+        c.restore_by_program(&target, options);
         let facts = "SELECT rolsuper, pg_has_role('mallory', 'postgres', 'MEMBER'),
             (SELECT count(*) FROM pg_roles WHERE rolname = 'made_up') FROM pg_roles WHERE rolname = 'mallory'";
         assert_eq!(target.sql_in("postgres", facts), "f|f|0", "{options:?}");

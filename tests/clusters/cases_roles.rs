@@ -98,7 +98,7 @@ fn what_a_new_owner_does_to_the_database_comes_back() {
         )
     };
     for options in [&[][..], &["--globals"][..]] {
-        let restored = c.restore_into(&target, options).database;
+        let restored = c.restore_by_program(&target, options).database;
         assert_eq!(facts(&target, &restored), facts(&c, "app"));
     }
 }

@@ -56,7 +56,7 @@ fn tablespaces_that_the_target_lacks_are_made_inside_its_data_directory() {
     );
     c.flush();
     let target = Cluster::builder().start();
-    let restored = c.restore_into(&target, &[]);
+    let restored = c.restore_by_program(&target, &[]);
     harness::assert_identical((&c, c.database()), (&target, &restored.database));
     assert!(
         restored
@@ -68,7 +68,7 @@ fn tablespaces_that_the_target_lacks_are_made_inside_its_data_directory() {
     // One that was there before keeps its name: what the source renamed is another one.
     let target = Cluster::builder().start();
     target.sql("SET allow_in_place_tablespaces = on; CREATE TABLESPACE \"Fast\" LOCATION ''");
-    let restored = c.restore_into(&target, &[]);
+    let restored = c.restore_by_program(&target, &[]);
     harness::assert_identical((&c, c.database()), (&target, &restored.database));
 }
 
@@ -80,7 +80,7 @@ fn a_base_names_the_tablespaces_that_it_needs() {
     c.sql("SELECT incr_dump()");
     c.flush();
     let target = Cluster::builder().start();
-    let restored = c.restore_into(&target, &[]);
+    let restored = c.restore_by_program(&target, &[]);
     harness::assert_identical((&c, c.database()), (&target, &restored.database));
 }
 
@@ -127,7 +127,7 @@ fn what_a_concurrent_index_needs_is_named_too() {
         .segments()
         .last()
         .is_some_and(|s| !s.comments("tablespace").is_empty()));
-    let restored = c.restore_into(&target, &[]);
+    let restored = c.restore_by_program(&target, &[]);
     harness::assert_identical((&c, c.database()), (&target, &restored.database));
 }
 

@@ -106,7 +106,7 @@ fn every_kind_of_change_is_noticed() {
     // A restored database has all that, although none of it is in the segments.
     let target = Cluster::builder().start();
     c.flush();
-    let restored = c.restore_into(&target, &[]);
+    let restored = c.restore_by_program(&target, &[]);
     assert_eq!(facts(&target, &restored.database), facts(&c, c.database()));
 }
 
@@ -171,7 +171,7 @@ fn globals_are_those_of_the_wished_point() {
     c.flush();
     let roles_after = |options: &[&str]| {
         let target = Cluster::builder().start();
-        c.restore_into(&target, options);
+        c.restore_by_program(&target, options);
         target.sql_in(
             "postgres",
             "SELECT string_agg(rolname || rolcanlogin, ',' ORDER BY 1) FROM pg_roles
@@ -237,7 +237,7 @@ fn what_another_database_did_to_this_one_comes_along_in_its_order() {
     wait_for(&c, "database.sql", "9MB");
     let target = Cluster::builder().start();
     for (lsn, expected) in [&before, &between, &in_stream] {
-        let restored = c.restore_into(&target, &["--until-lsn", lsn]);
+        let restored = c.restore_by_program(&target, &["--until-lsn", lsn]);
         assert_eq!(
             &facts(&target, &restored.database),
             expected,
@@ -245,7 +245,7 @@ fn what_another_database_did_to_this_one_comes_along_in_its_order() {
             restored.output
         );
     }
-    let restored = c.restore_into(&target, &[]);
+    let restored = c.restore_by_program(&target, &[]);
     assert_eq!(facts(&target, &restored.database), in_stream.1);
     assert_eq!(target.sql_in(&restored.database, "SELECT a FROM t"), "1");
 }

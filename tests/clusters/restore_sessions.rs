@@ -21,7 +21,7 @@ fn what_the_targets_roles_set_does_not_stop_a_restore() {
         .without("shared_preload_libraries")
         .start();
     target.sql_in("postgres", HINDRANCES);
-    let restored = source.restore_into(&target, &[]);
+    let restored = source.restore_by_program(&target, &[]);
     let sum = "SET default_transaction_read_only = off; SET statement_timeout = 0; SELECT count(*), min(v) FROM public.t";
     let found = target.sql_in(&restored.database, sum);
     assert!(found.contains("3000|x\\y."), "{found}");

@@ -53,7 +53,7 @@ fn point(c: &Cluster) -> Point {
 
 fn assert_was(c: &Cluster, point: &Point) {
     let target = Cluster::builder().start();
-    let restored = c.restore_into(&target, &["--globals", "--until-lsn", &point.lsn]);
+    let restored = c.restore_by_program(&target, &["--globals", "--until-lsn", &point.lsn]);
     assert_eq!(roles(&target), point.roles, "{}", restored.output);
     point.contents.assert_restored(&target, &restored.database);
 }
@@ -140,7 +140,7 @@ fn what_the_target_had_before_stays_as_it_is_and_is_named() {
         )
     };
     let before = facts();
-    let restored = c.restore_into(&target, &["--globals"]);
+    let restored = c.restore_by_program(&target, &["--globals"]);
     assert_eq!(facts(), before);
     assert_identical((&c, c.database()), (&target, &restored.database));
     let output = &restored.output;
@@ -161,7 +161,7 @@ fn what_the_target_had_before_stays_as_it_is_and_is_named() {
             .filter(|line| !line.starts_with("at_rest") && !line.starts_with("neither "));
         lines.map(str::to_string).collect()
     };
-    c.restore_into(&target, &["--globals"]);
+    c.restore_by_program(&target, &["--globals"]);
     assert_eq!(kept(&roles(&target)), kept(&before));
 }
 
@@ -193,7 +193,7 @@ fn a_role_that_was_renamed_elsewhere_keeps_what_it_has() {
         c.flush();
         let target = Cluster::builder().start();
         // Another restore would find the roles that this one has made.
-        let restored = c.restore_into(&target, options);
+        let restored = c.restore_by_program(&target, options);
         assert_identical((&c, c.database()), (&target, &restored.database));
     }
 }

@@ -241,7 +241,7 @@ fn pg_upgrade_from_15_goes_on_and_what_15_wrote_restores_into_the_new_server() {
     let new = pg_upgrade(&old);
     let contents = Contents::of(&new, new.database());
     assert_goes_on(&new, &recorded);
-    let restored = old.restore_into(&new, &[]);
+    let restored = old.restore_by_program(&new, &[]);
     // The teardown gave it back when nothing was captured any more.
     let given_back = "ALTER TABLE keyless REPLICA IDENTITY DEFAULT";
     new.sql_in(&restored.database, given_back);

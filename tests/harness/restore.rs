@@ -30,12 +30,7 @@ impl Cluster {
 
     /// Restores this cluster's archive into a new database of the same cluster, with the program.
     pub fn restore(&self, options: &[&str]) -> Restored {
-        self.restore_into(self, options)
-    }
-
-    /// The same into a new database of another cluster.
-    pub fn restore_into(&self, target: &Cluster, options: &[&str]) -> Restored {
-        self.restore_by_program(target, options)
+        self.restore_by_program(self, options)
     }
 
     /// Restores with restore.sh into a new database.

@@ -153,6 +153,13 @@ struct Directory<'a, 'b> {
     read: u64,
 }
 
+/// The name of the file that an entry's rows are in.
+fn file_of<'e>(entries: &Entries<'_>, entry: &'e Entry, listed: &Listed) -> Result<&'e str> {
+    let name = entry.file.as_deref();
+    let name = name.and_then(|name| std::str::from_utf8(name).ok());
+    name.ok_or_else(|| entries.misfit(Some(listed), "it has no file"))
+}
+
 impl Directory<'_, '_> {
     /// Rows, or large objects.
     async fn data(
@@ -162,13 +169,7 @@ impl Directory<'_, '_> {
         listed: &Listed,
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
-        let name = entry
-            .file
-            .as_deref()
-            .and_then(|name| std::str::from_utf8(name).ok());
-        let Some(name) = name else {
-            return Err(entries.misfit(Some(listed), "it has no file"));
-        };
+        let name = file_of(entries, entry, listed)?;
         if entry.kind == b"BLOBS" {
             return self.large_objects(entries, listed, name, progress).await;
         }
@@ -208,13 +209,7 @@ impl Directory<'_, '_> {
         if entries.is_rehearsal {
             return Ok(());
         }
-        let name = entry
-            .file
-            .as_deref()
-            .and_then(|name| std::str::from_utf8(name).ok());
-        let Some(name) = name else {
-            return Err(entries.misfit(Some(listed), "it has no file"));
-        };
+        let name = file_of(entries, entry, listed)?;
         let (mut input, file, count) = self.open(name)?;
         let rows = rows::skip(&mut input).await;
         entries.leave_out_rows(rows.map_err(self.loading.unreadable(&file))?);

@@ -256,15 +256,10 @@ impl Entries<'_> {
 
     fn leave_out(&self, entry: &Listed, what: String, sql: &[u8], reason: String, is_leaf: bool) {
         self.rights.left_out().add(Piece {
-            what,
             key: (entry.oid != 0).then_some((entry.table_oid, entry.oid)),
-            needs: Vec::new(),
-            sql: sql.to_vec(),
-            reason,
             is_leaf,
             is_table: !is_leaf && entry.kind == b"TABLE",
-            is_part: false,
-            is_drop: false,
+            ..Piece::new(what, sql, reason)
         });
     }
 }

@@ -241,15 +241,8 @@ mod tests {
 
     fn piece(key: Option<(u32, u32)>, sql: &str) -> Piece {
         Piece {
-            what: sql.into(),
             key,
-            needs: Vec::new(),
-            sql: sql.into(),
-            reason: "permission denied".into(),
-            is_leaf: false,
-            is_table: false,
-            is_part: false,
-            is_drop: false,
+            ..Piece::new(sql, sql, "permission denied")
         }
     }
 

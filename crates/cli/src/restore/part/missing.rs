@@ -115,17 +115,7 @@ mod tests {
             "CREATE TABLE s.t (a s.base)",
             "CREATE TABLE s.u (a int)",
         ] {
-            left_out.add(Piece {
-                what: sql.into(),
-                key: None,
-                needs: Vec::new(),
-                sql: sql.into(),
-                reason: "permission denied".into(),
-                is_leaf: false,
-                is_table: false,
-                is_part: false,
-                is_drop: false,
-            });
+            left_out.add(Piece::new(sql, sql, "permission denied"));
         }
         let table = Name {
             schema: "s".into(),

@@ -34,7 +34,10 @@ pub async fn ensure_used(scratch: &Session, target: &Session, existing: &Existin
             let (owner, at_source) = (there.get(&oid), here.get(&key.oid));
             if let Some(owner) = owner.filter(|owner| is_stranger(owner, at_source)) {
                 let what = described(scratch, key).await?;
-                return Err(refusal(&format!("{what}, which the part needs"), owner));
+                return Err(refusal(
+                    &format!("{what}, which the part needs"),
+                    &owner.name,
+                ));
             }
         }
     }
@@ -56,10 +59,10 @@ async fn described(scratch: &Session, key: Key) -> Result<String> {
     Ok(what.unwrap_or_default())
 }
 
-fn refusal(what: &str, owner: &Owner) -> Error {
+fn refusal(what: &str, owner: &str) -> Error {
     let message = format!(
         "{what}, belongs to \"{}\" in the target, who is not its owner at the source: its code would run as a superuser",
-        shown(owner.name.as_bytes())
+        shown(owner.as_bytes())
     );
     let hint = "Restore as a role that is no superuser and owns what the part becomes, or into another database. (With \
                 --no-owner nobody is known as the owner at the source.) Nothing was changed.";
@@ -98,7 +101,10 @@ pub async fn ensure_tables(
     for ((own, into), oid) in there {
         let owner = owners.get(&oid);
         if let Some(owner) = owner.filter(|owner| is_stranger(owner, here.get(own))) {
-            return Err(refusal(&format!("table {into}, which gets rows"), owner));
+            return Err(refusal(
+                &format!("table {into}, which gets rows"),
+                &owner.name,
+            ));
         }
     }
     ensure_triggers(scratch, target, &oids).await
@@ -125,14 +131,7 @@ async fn ensure_triggers(scratch: &Session, target: &Session, tables: &[u32]) ->
             [(&function, Type::TEXT), (&owner, Type::TEXT)];
         if scratch.client.query_typed(SAME, &same).await?.is_empty() {
             let what = format!("function {function} of the trigger {name} on {table}");
-            let is_above = false;
-            return Err(refusal(
-                &what,
-                &Owner {
-                    name: owner,
-                    is_above,
-                },
-            ));
+            return Err(refusal(&what, &owner));
         }
     }
     Ok(())

@@ -36,6 +36,25 @@ pub struct Piece {
 }
 
 impl Piece {
+    /// A statement about no object that is known, on which something may depend.
+    pub fn new(
+        what: impl Into<String>,
+        sql: impl Into<Vec<u8>>,
+        reason: impl Into<String>,
+    ) -> Piece {
+        Piece {
+            what: what.into(),
+            key: None,
+            needs: Vec::new(),
+            sql: sql.into(),
+            reason: reason.into(),
+            is_leaf: false,
+            is_table: false,
+            is_part: false,
+            is_drop: false,
+        }
+    }
+
     /// An owner or privileges, of which there may be many for one reason.
     fn is_of_roles(&self) -> bool {
         let starts = ["owner ", "ACL ", "DEFAULT ACL ", "grant ", "revoke "];
@@ -281,15 +300,9 @@ mod tests {
 
     fn piece(oid: u32, needs: &[Key], what: &str) -> Piece {
         Piece {
-            what: what.into(),
             key: Some((1247, oid)),
             needs: needs.to_vec(),
-            sql: format!("CREATE {what}").into(),
-            reason: "must be superuser".into(),
-            is_leaf: false,
-            is_table: false,
-            is_part: false,
-            is_drop: false,
+            ..Piece::new(what, format!("CREATE {what}"), "must be superuser")
         }
     }
 

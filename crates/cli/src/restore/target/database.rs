@@ -163,7 +163,7 @@ pub async fn apply(
             group.extend_from_slice(&statement);
             if &statement[..] == b"RESET SESSION AUTHORIZATION" {
                 let reason = "the role cannot grant as another one".to_owned();
-                let left = piece("privileges on the database", &group, reason);
+                let left = leaf("privileges on the database", &group, reason);
                 rights.left_out().add(left);
             } else {
                 of_grantor = Some(group);
@@ -208,21 +208,14 @@ fn give_up(rights: &Rights, what: &str, sql: &[u8], error: Error) -> Result<()> 
     let Some(reason) = rights.reason(&error, Subject::OfRoles) else {
         return Err(error);
     };
-    rights.left_out().add(piece(what, sql, reason));
+    rights.left_out().add(leaf(what, sql, reason));
     Ok(())
 }
 
-fn piece(what: &str, sql: &[u8], reason: String) -> Piece {
+fn leaf(what: &str, sql: &[u8], reason: String) -> Piece {
     Piece {
-        what: what.to_owned(),
-        key: None,
-        needs: Vec::new(),
-        sql: sql.to_vec(),
-        reason,
         is_leaf: true,
-        is_table: false,
-        is_part: false,
-        is_drop: false,
+        ..Piece::new(what, sql, reason)
     }
 }
 
