@@ -129,7 +129,7 @@ fn next(text: &[u8], at: usize) -> Option<usize> {
 
 /// A column; nothing for a constraint of the table. `None` where it is neither.
 pub fn column(item: &[u8]) -> Option<Option<Column>> {
-    const OF_TABLES: [&[u8]; 7] = [
+    const OF_TABLES: [&[u8]; 8] = [
         b"CONSTRAINT ",
         b"CHECK ",
         b"PRIMARY KEY",
@@ -137,6 +137,8 @@ pub fn column(item: &[u8]) -> Option<Option<Column>> {
         b"EXCLUDE ",
         b"FOREIGN KEY",
         b"LIKE ",
+        // Of an inherited column, from 18 on.
+        b"NOT NULL ",
     ];
     if OF_TABLES.iter().any(|word| item.starts_with(word)) {
         return Some(None);
@@ -253,7 +255,7 @@ mod tests {
             \"a, (b\" \"public\".\"Mood\"[] DEFAULT '{\"x\"}'::\"public\".\"Mood\"[],\n    \"n\" numeric(10,2) DEFAULT 0,\n    \
             \"ts\" timestamp(3) with time zone,\n    \"j\" \"jsonb\" NOT NULL,\n    \"c\" \"char\",\n    \
             \"g\" integer GENERATED ALWAYS AS ((\"id\" * 2)) STORED,\n    \"i\" bigint GENERATED ALWAYS AS IDENTITY,\n    \
-            \"d\" \"text\" COLLATE \"C\" DEFAULT ' GENERATED ALWAYS AS ('::\"text\",\n    \
+            \"d\" \"text\" COLLATE \"C\" DEFAULT ' GENERATED ALWAYS AS ('::\"text\",\n    NOT NULL \"q\",\n    \
             CONSTRAINT \"k\" CHECK ((\"id\" > 0))\n)\nINHERITS (\"public\".\"p\", \"a b\".\"q\");\n\n\nALTER TABLE \"public\".\"t\" OWNER TO \"x\";\n";
         assert_eq!(
             shown(dump),
