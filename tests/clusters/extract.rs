@@ -242,3 +242,220 @@ fn every_table_is_as_copy_gave_it_at_each_moment() {
     assert_extracted(&c, &third, "2000");
     assert_extracted(&c, &second, "2000");
 }
+
+/// The rows of a query now, as COPY writes them with these options.
+fn copied(c: &Cluster, query: &str, options: &str) -> Vec<u8> {
+    let script =
+        format!("{SETTINGS} SET client_encoding = 'LATIN1'; COPY ({query}) TO STDOUT {options}");
+    let output = c.psql_bytes(c.database(), script.as_bytes());
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+/// Standard output of a success, and standard error of a failure with its exit status.
+fn outcome(c: &Cluster, options: &[&str]) -> Result<Vec<u8>, (i32, String)> {
+    let output = extract(c, "67108864", options);
+    match output.status.code() {
+        Some(0) => Ok(output.stdout),
+        status => Err((
+            status.unwrap_or_default(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )),
+    }
+}
+
+#[test]
+fn formats_encodings_and_forms_of_a_base() {
+    let c = Cluster::builder().encoding("LATIN1").locale("C").back_up();
+    let sql = |script: &str| {
+        let latin1: Vec<u8> = script
+            .chars()
+            .map(|c| u8::try_from(u32::from(c)).expect("a Latin-1 character"))
+            .collect();
+        let script = [b"SET client_encoding = 'LATIN1';\n".to_vec(), latin1].concat();
+        let output = c.psql_bytes(c.database(), &script);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    sql("CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \"größe\" text, n numeric(7,2), at timestamptz, b bytea,
+            \"Quoted \"\" name\" text, g int GENERATED ALWAYS AS (id * 2) STORED);
+        INSERT INTO t (\"größe\", n, at, b, \"Quoted \"\" name\") SELECT 'ü,\"' || g, g, '2026-01-01Z', decode(md5(g::text), 'hex'),
+            CASE g % 3 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE E'\\\\.\n' END FROM generate_series(1, 4000) g;
+        CREATE TABLE alone (a text); INSERT INTO alone VALUES ('\\.'), (''), (NULL), ('x');
+        CREATE VIEW v AS SELECT 1; CREATE SCHEMA s; CREATE TABLE s.alone (a int);
+        CREATE TABLE lost (a int); INSERT INTO lost VALUES (1)");
+    let query = "SELECT id, \"gr\u{f6}\u{df}e\", n, at, b, \"Quoted \"\" name\" FROM public.t";
+    let query = query.replace("gr\u{f6}\u{df}e", "X");
+    // The script of psql_bytes is Latin-1, and this is ASCII: the column by another name.
+    sql("ALTER TABLE t RENAME COLUMN \"größe\" TO \"X\"");
+    for (nth, format) in ["compressed", "directory", "plain"].into_iter().enumerate() {
+        c.set("pg_incrbackup.base_format", format);
+        c.sql("SELECT incr_dump()");
+        sql(&format!("UPDATE t SET \"X\" = 'ä{nth}' WHERE id % 5 = {nth}; DELETE FROM t WHERE id % 50 = {nth}"));
+        c.flush();
+        for (option, options) in [("csv", "(FORMAT csv)"), ("copy", "")] {
+            let found = outcome(&c, &["--table", "public.t", "--format", option]).expect(format);
+            assert_eq!(
+                lines(&found),
+                lines(&copied(&c, &query, options)),
+                "{format} {option}"
+            );
+        }
+    }
+    let with_header = outcome(&c, &["--table", "T", "--header"]).expect("letters are folded");
+    assert!(with_header.starts_with(b"id,X,n,at,b,\"Quoted \"\" name\"\n"));
+    let alone = outcome(&c, &["--table", "public.alone"]).expect("it is a table");
+    let expected = copied(&c, "SELECT * FROM public.alone", "(FORMAT csv)");
+    assert!(
+        alone == expected || c.version() >= 18,
+        "{}",
+        String::from_utf8_lossy(&alone)
+    );
+    as_sql(&c, &query);
+    into_a_file(&c);
+    described(&c);
+    refused(&c);
+}
+
+/// The statements make the same rows.
+fn as_sql(c: &Cluster, query: &str) {
+    let statements =
+        outcome(c, &["--table", "public.t", "--format", "sql"]).expect("it is a table");
+    let script = [
+        b"BEGIN; CREATE TEMPORARY TABLE x ON COMMIT DROP AS TABLE public.t WITH NO DATA;\n"
+            .to_vec(),
+        statements.replace_all(b"INSERT INTO public.t ", b"INSERT INTO x "),
+        format!(
+            "{SETTINGS} COPY ({}) TO STDOUT; COMMIT;",
+            query.replace("public.t", "pg_temp.x")
+        )
+        .into_bytes(),
+    ];
+    let output = c.psql_bytes(c.database(), &script.concat());
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(lines(&output.stdout), lines(&copied(c, query, "")));
+}
+
+trait Replace {
+    fn replace_all(&self, from: &[u8], to: &[u8]) -> Vec<u8>;
+}
+
+impl Replace for Vec<u8> {
+    fn replace_all(&self, from: &[u8], to: &[u8]) -> Vec<u8> {
+        let (mut out, mut rest) = (Vec::new(), &self[..]);
+        while let Some(at) = rest.windows(from.len()).position(|part| part == from) {
+            out.extend_from_slice(&rest[..at]);
+            out.extend_from_slice(to);
+            rest = &rest[at + from.len()..];
+        }
+        [&out[..], rest].concat()
+    }
+}
+
+fn into_a_file(c: &Cluster) {
+    use std::os::unix::fs::PermissionsExt;
+    let file = c.root().join("rows.csv");
+    let name = file.to_str().expect("the path is UTF-8");
+    let options = ["--table", "public.t", "--output", name];
+    assert_eq!(outcome(c, &options), Ok(Vec::new()));
+    let mode = std::fs::metadata(&file)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let rows = outcome(c, &["--table", "public.t"]).expect("it is a table");
+    assert!(std::fs::read(&file).expect("it can be read") == rows);
+    let (status, text) = outcome(c, &options).expect_err("it exists");
+    assert!(status == 2 && text.contains("exists"), "{text}");
+    // Whoever reads has enough: no word, and a failure.
+    let archive = c.database_directory();
+    let mut command = program_command();
+    command
+        .args(["-q", "extract", "--table", "public.t", "--archive"])
+        .arg(archive);
+    command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("the program can be run");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+fn described(c: &Cluster) {
+    let lsn = c.flush();
+    c.sql("ALTER TABLE alone RENAME COLUMN a TO b; ALTER TABLE t DROP COLUMN n; ALTER TABLE alone RENAME TO single");
+    c.flush();
+    let line = |table: &str| {
+        let options = ["--table", table, "--until-lsn", &lsn, "--describe"];
+        let output = outcome(c, &options).expect("it is a table");
+        let end = output
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .expect("there are lines");
+        String::from_utf8_lossy(&output[..end]).into_owned()
+    };
+    let alone = line("public.alone");
+    assert!(
+        alone.contains(r#"{"name":"a","current":"b","type":"text","generated":false}"#),
+        "{alone}"
+    );
+    let t = line("public.t");
+    for column in [
+        r#"{"name":"n","current":null,"type":"numeric(7,2)","generated":false}"#,
+        r#"{"name":"at","current":"at","type":"timestamp with time zone","generated":false}"#,
+        r#"{"name":"g","current":"g","type":"integer","generated":true}"#,
+    ] {
+        assert!(t.contains(column), "{t}");
+    }
+}
+
+fn refused(c: &Cluster) {
+    let refuses = |options: &[&str], status: i32, what: &str| {
+        let (found, text) = outcome(c, options).expect_err(what);
+        assert!(
+            found == status && text.contains(what),
+            "{options:?}: {found} {text}"
+        );
+    };
+    refuses(&["--table", "nothing"], 2, "nothing matches \"nothing\"");
+    refuses(&["--table", "v"], 2, "is no table");
+    refuses(&["--table", "*.t*|lost"], 2, "there are several tables");
+    refuses(&["--table-oid", "1"], 2, "nothing matches \"OID 1\"");
+    refuses(
+        &["--table", "t", "--until-time", "2020-01-01 00:00"],
+        3,
+        "has no base",
+    );
+    refuses(&["--table", "t", "--until-time", "next friday"], 2, "14:29");
+    c.sql("CREATE TABLE numbers (a int); INSERT INTO numbers VALUES (-1); ALTER TABLE numbers ALTER COLUMN a TYPE oid");
+    c.flush();
+    refuses(&["--table", "numbers"], 1, "only a server knows");
+    c.sql("ALTER TABLE lost REPLICA IDENTITY NOTHING; UPDATE lost SET a = 2");
+    c.flush();
+    refuses(
+        &["--table", "lost"],
+        1,
+        "changes are lost before the moment",
+    );
+    let output = extract(c, "67108864", &["--table", "lost", "--allow-lost"]);
+    assert_eq!(
+        (output.status.code(), &output.stdout[..]),
+        (Some(1), &b"1\n"[..])
+    );
+    // Of another table nothing is lost.
+    assert!(outcome(c, &["--table", "numbers", "--until-lsn", "0/1"]).is_err());
+    assert!(outcome(c, &["--table", "single"]).is_ok());
+}

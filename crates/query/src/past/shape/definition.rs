@@ -18,6 +18,7 @@ pub struct Definition {
     /// The tables from which it inherits.
     pub inherits: Vec<TableName>,
     pub is_partitioned: bool,
+    pub is_unlogged: bool,
     /// Its columns are those of a type.
     pub is_typed: bool,
 }
@@ -32,7 +33,7 @@ pub fn table_name(written: &[u8]) -> Option<TableName> {
 pub fn read(text: &[u8]) -> Option<Definition> {
     let mut words = Words::new(&text[start(text)?..]);
     words.expect(b"CREATE ")?;
-    words.pass(b"UNLOGGED ");
+    let is_unlogged = words.pass(b"UNLOGGED ");
     words.pass(b"FOREIGN ");
     words.expect(b"TABLE ")?;
     words.qualified()?;
@@ -68,6 +69,7 @@ pub fn read(text: &[u8]) -> Option<Definition> {
         columns,
         inherits,
         is_partitioned,
+        is_unlogged,
         is_typed,
     })
 }
