@@ -5,6 +5,8 @@ use std::process::Output;
 
 use harness::{program_command, Cluster};
 
+use crate::healing::{hold_bases, lose};
+
 /// The settings of segments.
 const SETTINGS: &str = "SET timezone = 'UTC'; SET extra_float_digits = 3; SET bytea_output = hex; SET lc_monetary = 'C'; \
     SET search_path = ''; SET datestyle = 'ISO'; ";
@@ -289,8 +291,7 @@ fn formats_encodings_and_forms_of_a_base() {
         INSERT INTO t (\"größe\", n, at, b, \"Quoted \"\" name\") SELECT 'ü,\"' || g, g, '2026-01-01Z', decode(md5(g::text), 'hex'),
             CASE g % 3 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE E'\\\\.\n' END FROM generate_series(1, 4000) g;
         CREATE TABLE alone (a text); INSERT INTO alone VALUES ('\\.'), (''), (NULL), ('x');
-        CREATE VIEW v AS SELECT 1; CREATE SCHEMA s; CREATE TABLE s.alone (a int);
-        CREATE TABLE lost (a int); INSERT INTO lost VALUES (1)");
+        CREATE VIEW v AS SELECT 1; CREATE SCHEMA s; CREATE TABLE s.alone (a int)");
     let query = "SELECT id, \"gr\u{f6}\u{df}e\", n, at, b, \"Quoted \"\" name\" FROM public.t";
     let query = query.replace("gr\u{f6}\u{df}e", "X");
     // The script of psql_bytes is Latin-1, and this is ASCII: the column by another name.
@@ -432,7 +433,7 @@ fn refused(c: &Cluster) {
     };
     refuses(&["--table", "nothing"], 2, "nothing matches \"nothing\"");
     refuses(&["--table", "v"], 2, "is no table");
-    refuses(&["--table", "*.t*|lost"], 2, "there are several tables");
+    refuses(&["--table", "*.t|alone"], 2, "there are several tables");
     refuses(&["--table-oid", "1"], 2, "nothing matches \"OID 1\"");
     refuses(
         &["--table", "t", "--until-time", "2020-01-01 00:00"],
@@ -443,19 +444,15 @@ fn refused(c: &Cluster) {
     c.sql("CREATE TABLE numbers (a int); INSERT INTO numbers VALUES (-1); ALTER TABLE numbers ALTER COLUMN a TYPE oid");
     c.flush();
     refuses(&["--table", "numbers"], 1, "only a server knows");
-    c.sql("ALTER TABLE lost REPLICA IDENTITY NOTHING; UPDATE lost SET a = 2");
+    let _held = hold_bases(c);
+    lose(c, "UPDATE t SET \"X\" = 'lost' WHERE id = 7");
+    c.sql("UPDATE t SET \"X\" = 'behind the loss' WHERE id = 8");
     c.flush();
-    refuses(
-        &["--table", "lost"],
-        1,
-        "changes are lost before the moment",
-    );
-    let output = extract(c, "67108864", &["--table", "lost", "--allow-lost"]);
-    assert_eq!(
-        (output.status.code(), &output.stdout[..]),
-        (Some(1), &b"1\n"[..])
-    );
+    refuses(&["--table", "t"], 1, "changes are lost before the moment");
+    let output = extract(c, "67108864", &["--table", "t", "--allow-lost"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("\n8,behind the loss,"), "{text}");
     // Of another table nothing is lost.
-    assert!(outcome(c, &["--table", "numbers", "--until-lsn", "0/1"]).is_err());
     assert!(outcome(c, &["--table", "single"]).is_ok());
 }
