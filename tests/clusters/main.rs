@@ -118,6 +118,7 @@ mod sequences;
 mod setup;
 mod several;
 mod slots_of_others;
+mod smaller_lines;
 mod snapshot_join;
 mod statements;
 mod temporary_objects;

@@ -13,7 +13,8 @@ use crate::pg::server::session::OutputSettings;
 /// A column of the table in question.
 pub struct KeyColumn {
     pub name: Vec<u8>,
-    /// UPDATE and DELETE statements identify rows by it.
+    /// UPDATE and DELETE statements identify rows by it: it is of the replica identity, or of the key of a table with
+    /// FULL.
     pub is_identity: bool,
     pub is_primary: bool,
     /// Segments contain its values.
