@@ -56,6 +56,13 @@ pub enum Command {
     #[command(after_help = AFTER_HELP)]
     Restore(Box<Restore>),
 
+    /// What happened: transactions between two moments as SQL, by table, key, transaction, text
+    ///
+    /// In commit order, each with what was typed (of schema changes) and what came of it. Only the files are read, and
+    /// nothing is changed. It is for reading: long values are shortened, control characters spelled out.
+    #[command(after_help = AFTER_HELP)]
+    Show(Box<crate::show::Show>),
+
     /// Whether a database of a running server can be backed up, and what to do where not
     ///
     /// Asks by queries, as a superuser or as a member of pg_monitor, with or without the extension. The exit status is 1 if

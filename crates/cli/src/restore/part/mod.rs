@@ -50,7 +50,7 @@ mod missed;
 mod missing;
 mod moved;
 mod options;
-mod pattern;
+pub mod pattern;
 mod permitted;
 mod possible;
 mod rows;
