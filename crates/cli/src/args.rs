@@ -145,6 +145,21 @@ pub struct Restore {
     #[arg(long, help_heading = "The restore", value_name = "WHAT", value_enum, default_value_t = OnError::Defer)]
     pub on_error: OnError,
 
+    /// Restore by this many sessions at once
+    ///
+    /// Tables of the base, and then its indexes and constraints, are loaded and made at the same time, and changes of rows are
+    /// divided by the keys of their tables. Schema changes, and what must stay in order, are applied when all that is before
+    /// them is there. A role that is not a superuser restores by one session.
+    #[arg(
+        long,
+        help_heading = "The restore",
+        value_name = "N",
+        default_value_t = 1,
+        conflicts_with_all = ["table", "schema"],
+        value_parser = clap::value_parser!(u16).range(1..=64)
+    )]
+    pub jobs: u16,
+
     /// Compare with the source, which is running, by a checksum of each table
     ///
     /// Its tables are read first, under one snapshot; what that sees is restored, and compared at the end. Differences are
