@@ -179,6 +179,14 @@ pub struct Restore {
     #[arg(long, help_heading = "The restore")]
     pub no_count: bool,
 
+    /// Between two schema changes, apply only the net effect of the changes of each row
+    ///
+    /// Faster where the same rows were changed again and again: fifty updates of a row are one. The restored database is the same.
+    /// Changes are collected in memory (256 MB at most) and applied as sets. Tables without a key are restored change by
+    /// change, as without it. The role must be a superuser, or one that may set session_replication_role.
+    #[arg(long, help_heading = "The restore")]
+    pub squash: bool,
+
     /// Choose and check only, and show the plan; the target is not touched
     ///
     /// Of a part, with --target, the definitions are made in a scratch database on its server, which is dropped again, to list

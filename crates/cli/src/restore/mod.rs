@@ -98,6 +98,15 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
 
 /// Roles and tablespaces are a superuser's.
 fn ensure_permitted(options: &Restore, role: &rights::Role) -> Result<()> {
+    if options.squash && !role.is_superuser && !role.may_be_replica {
+        let message = format!(
+            "--squash applies changes of tables in another order than the source, and the role \"{}\" of --target may not \
+             set session_replication_role",
+            role.name
+        );
+        let hint = "Connect as a superuser, or leave --squash out.";
+        return Err(Error::failed(message, hint));
+    }
     if options.compare.is_some() && !role.is_superuser {
         let message = format!(
             "--compare reads all large objects, and the role \"{}\" of --target is not a superuser",
@@ -384,6 +393,7 @@ async fn fill(
         deferred: Deferred::new(options.on_error, target.progress.kept("deferred")?),
         counts: Counts::new(target.progress.kept("uncounted")?),
         reader,
+        squashes: options.squash,
     };
     let replay = Replay::new(&mut session, storage, Arc::clone(plan), with);
     let mut tell = |bytes, file: &str| report.read(bytes, file);
