@@ -86,6 +86,7 @@ mod program_check;
 mod program_connections;
 mod program_from;
 mod program_info;
+mod program_jobs;
 mod program_readers;
 mod program_restore;
 mod program_resume;

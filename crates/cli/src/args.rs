@@ -56,6 +56,13 @@ pub enum Command {
     #[command(after_help = AFTER_HELP)]
     Restore(Box<Restore>),
 
+    /// What happened: transactions between two moments as SQL, by table, key, transaction, text
+    ///
+    /// In commit order, each with what was typed (of schema changes) and what came of it. Only the files are read, and
+    /// nothing is changed. It is for reading: long values are shortened, control characters spelled out.
+    #[command(after_help = AFTER_HELP)]
+    Show(Box<crate::show::Show>),
+
     /// Whether a database of a running server can be backed up, and what to do where not
     ///
     /// Asks by queries, as a superuser or as a member of pg_monitor, with or without the extension. The exit status is 1 if
@@ -138,6 +145,21 @@ pub struct Restore {
     #[arg(long, help_heading = "The restore", value_name = "WHAT", value_enum, default_value_t = OnError::Defer)]
     pub on_error: OnError,
 
+    /// Restore by this many sessions at once
+    ///
+    /// Tables of the base, and then its indexes and constraints, are loaded and made at the same time, and changes of rows are
+    /// divided by the keys of their tables. Schema changes, and what must stay in order, are applied when all that is before
+    /// them is there. A role that is not a superuser restores by one session.
+    #[arg(
+        long,
+        help_heading = "The restore",
+        value_name = "N",
+        default_value_t = 1,
+        conflicts_with_all = ["table", "schema"],
+        value_parser = clap::value_parser!(u16).range(1..=64)
+    )]
+    pub jobs: u16,
+
     /// Compare with the source, which is running, by a checksum of each table
     ///
     /// Its tables are read first, under one snapshot; what that sees is restored, and compared at the end. Differences are
@@ -156,6 +178,14 @@ pub struct Restore {
     /// difference is listed, and the exit status is 1.
     #[arg(long, help_heading = "The restore")]
     pub no_count: bool,
+
+    /// Between two schema changes, apply only the net effect of the changes of each row
+    ///
+    /// Faster where the same rows were changed again and again: fifty updates of a row are one. The restored database is the same.
+    /// Changes are collected in memory (256 MB at most) and applied as sets. Tables without a key are restored change by
+    /// change, as without it. The role must be a superuser, or one that may set session_replication_role.
+    #[arg(long, help_heading = "The restore")]
+    pub squash: bool,
 
     /// Choose and check only, and show the plan; the target is not touched
     ///

@@ -17,6 +17,8 @@
 //! | [`info`] | what an archive holds |
 //! | [`restore`] | the way back: prepare, plan, execute |
 //! | [`verify`] | whether it is sound |
+//! | [`stretch`] | what was committed between two moments |
+//! | [`show`] | the same as SQL, for people and for programs |
 //! | [`check`] | what a database needs to be backed up |
 //! | [`packaging`] | man pages and completions |
 
@@ -30,8 +32,10 @@ mod packaging;
 mod progress;
 mod quote;
 mod restore;
+mod show;
 mod shown;
 mod source;
+mod stretch;
 mod verify;
 
 use std::process::ExitCode;
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
     let outcome = match &program.command {
         Command::Info(archive) => info::run(archive, &output),
         Command::Restore(options) => restore::run(options, &output),
+        Command::Show(options) => show::run(options, &output),
         Command::Verify(archive) => verify::run(archive, &output),
         Command::Check { server } => check::run(server, &output),
         Command::Man { directory } => packaging::man_pages(directory),
