@@ -25,7 +25,7 @@ pub fn query(text: &str) -> String {
 }
 
 /// `10 minutes ago`; not a time zone whose name ends so (America/Santiago).
-fn is_ago(text: &str) -> bool {
+pub fn is_ago(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let Some(before) = lower.strip_suffix("ago") else {
         return false;
@@ -34,7 +34,7 @@ fn is_ago(text: &str) -> bool {
 }
 
 /// `14:29`, `14:29:05.5`, `2:29 pm`, each also with a zone.
-fn is_time_of_day(text: &str) -> bool {
+pub fn is_time_of_day(text: &str) -> bool {
     let digits = text.chars().take_while(char::is_ascii_digit).count();
     if !(1..=2).contains(&digits) || !text[digits..].starts_with(':') {
         return false;

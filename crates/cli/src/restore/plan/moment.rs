@@ -6,6 +6,7 @@ use archive::Lsn;
 use tokio_postgres::types::Type;
 
 use super::ddl::Ddl;
+use super::local_time;
 use crate::args::Until;
 use crate::connection::Session;
 use crate::error::{Error, Result};
@@ -39,7 +40,7 @@ impl Moment {
     }
 
     /// As the command line has it. A time is read by the server that the restore goes to, so that every form which
-    /// PostgreSQL knows is one; without a server, only ISO 8601.
+    /// PostgreSQL knows is one; without a server, the usual ones ([`super::local_time`]).
     pub async fn of(until: &Until, server: Option<&Session>) -> Result<Moment> {
         if let Some(text) = &until.until_lsn {
             let hint = "An LSN is two hexadecimal numbers with a slash, as in 16/B374D848.";
@@ -65,15 +66,16 @@ impl Moment {
         match (time::parse_iso(text), server) {
             (Some(time), _) => Ok(Moment::Time(time)),
             (None, Some(server)) => parse_time(text, server).await.map(Moment::Time),
-            (None, None) => {
-                let message = format!(
-                    "without --target the time \"{}\" cannot be read",
-                    printable(text)
-                );
-                let hint =
-                    "The target's server reads times. Without it: 2026-11-21T14:29:00.000000Z.";
-                Err(Error::wrong_use(message, hint))
-            }
+            (None, None) => match local_time::read(text, time::now()) {
+                Some(time) => Ok(Moment::Time(time)),
+                None => {
+                    let message = format!(
+                        "without a server the time \"{}\" cannot be read",
+                        printable(text)
+                    );
+                    Err(Error::wrong_use(message, local_time::FORMS))
+                }
+            },
         }
     }
 }
