@@ -117,6 +117,7 @@ mod schedule;
 mod sequences;
 mod setup;
 mod several;
+mod show;
 mod slots_of_others;
 mod snapshot_join;
 mod statements;
