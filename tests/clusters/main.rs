@@ -118,6 +118,7 @@ mod schedule;
 mod sequences;
 mod setup;
 mod several;
+mod show;
 mod slots_of_others;
 mod smaller_lines;
 mod snapshot_join;

@@ -70,6 +70,13 @@ pub enum Command {
     #[command(after_help = AFTER_HELP)]
     Extract(Box<crate::extract::Extract>),
 
+    /// What differs between two moments: rows inserted, updated and deleted, table by table, and schema changes
+    ///
+    /// It compares states: a row that was changed and changed back is no difference. Only the files are read. The exit status
+    /// is 0 whether anything differs or not.
+    #[command(after_help = AFTER_HELP)]
+    Diff(Box<crate::diff::Diff>),
+
     /// Whether a database of a running server can be backed up, and what to do where not
     ///
     /// Asks by queries, as a superuser or as a member of pg_monitor, with or without the extension. The exit status is 1 if
