@@ -10,6 +10,7 @@
 //! | [`copy`], [`large`] | COPY blocks; rows with large values |
 //! | [`effects`] | schema changes |
 //! | [`turns`] | transactions of the source in transactions of the target, and sets of globals between them |
+//! | [`lanes`] | several sessions that apply changes of rows (`--jobs`) |
 //! | [`quiet`] | triggers and rules that would fire |
 //! | [`views`] | materialized views, filled at the end |
 //! | [`lenient`] | statements that may fail, behind a loss |
@@ -23,6 +24,7 @@ pub mod effects;
 mod end;
 mod help;
 mod item;
+mod lanes;
 mod large;
 mod lenient;
 mod limited;
@@ -62,6 +64,9 @@ use copy::Copy;
 use effects::Globals;
 use help::Help;
 use item::{Batch, What};
+pub use lanes::progress::kept as lanes_of;
+use lanes::progress::Reached;
+use lanes::Lanes;
 use lenient::LeftOut;
 pub use quiet::Quiet;
 pub use reader::Reader;
@@ -137,6 +142,13 @@ pub struct Replay<'a> {
     deferred: Deferred,
     counts: Counts,
     reader: Option<Reader>,
+    /// Several sessions apply changes of rows; before they start, how many, and those beside the restore's own.
+    lanes: Option<Lanes>,
+    jobs: usize,
+    beside: Vec<Session>,
+    /// Statements and COPY blocks of the source's transaction so far, if one has begun.
+    items: u64,
+    is_within: bool,
 }
 
 /// What a replay works with.
@@ -148,6 +160,9 @@ pub struct With<'a> {
     pub counts: Counts,
     /// One that was started earlier, at the place that `begun` of [`Replay::run`] names.
     pub reader: Option<Reader>,
+    /// How many sessions apply changes of rows, and those of them beside the restore's own.
+    pub jobs: usize,
+    pub beside: Vec<Session>,
 }
 
 impl<'a> Replay<'a> {
@@ -165,6 +180,8 @@ impl<'a> Replay<'a> {
             deferred,
             counts,
             reader,
+            jobs,
+            beside,
         } = with;
         let rows = Rows::new(session);
         Replay {
@@ -199,6 +216,11 @@ impl<'a> Replay<'a> {
             deferred,
             counts,
             reader,
+            lanes: None,
+            jobs,
+            beside,
+            items: 0,
+            is_within: false,
         }
     }
 
@@ -208,24 +230,20 @@ impl<'a> Replay<'a> {
         begun: &Progress,
         progress: &mut dyn FnMut(u64, &str),
     ) -> Result<(Done, Quiet)> {
-        self.resume(begun).await?;
+        let reached = Reached::read(self.session, begun).await?;
+        let place = reached.place.clone();
+        self.resume(begun, &place).await?;
         self.begin_limited(begun).await?;
+        self.start_lanes(reached).await?;
         let (storage, plan) = (Arc::clone(&self.storage), Arc::clone(&self.plan));
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => Reader::start(storage, plan, &begun.place)?,
+            None => Reader::start(storage, plan, &place)?,
         };
-        while let Some(batch) = reader.batches.recv().await {
-            let Batch {
-                items,
-                share: _share,
-            } = batch?;
-            for item in items {
-                self.item(item).await?;
-            }
-            progress(reader.bytes.load(Ordering::Relaxed), &self.file);
+        if let Err(error) = self.replay(&mut reader, progress).await {
+            return Err(self.say_state(error).await);
         }
-        self.commit().await?;
+        self.end_lanes().await;
         self.globals_before(None).await?;
         self.end().await?;
         if let Some(lenient) = self.lenient {
@@ -236,7 +254,28 @@ impl<'a> Replay<'a> {
         Ok((self.done, self.quiet))
     }
 
+    async fn replay(
+        &mut self,
+        reader: &mut Reader,
+        progress: &mut dyn FnMut(u64, &str),
+    ) -> Result<()> {
+        while let Some(batch) = reader.batches.recv().await {
+            let Batch {
+                items,
+                share: _share,
+            } = batch?;
+            for item in items {
+                self.item(item).await?;
+            }
+            progress(reader.bytes.load(Ordering::Relaxed), &self.file);
+        }
+        self.commit().await
+    }
+
     async fn item(&mut self, item::Item { line, what }: item::Item) -> Result<()> {
+        if what.is_own() {
+            self.open().await?;
+        }
         match what {
             What::Segment { file, header } => self.segment(file, &header).await,
             What::Begin { lsn, time } => self.begin(lsn, time).await,
@@ -247,8 +286,11 @@ impl<'a> Replay<'a> {
             }
             What::Sequences => {
                 self.done.sequences += 1;
-                self.open().await?;
                 self.units += 1;
+                (self.items, self.is_within) = (0, true);
+                if self.is_own() {
+                    self.open().await?;
+                }
                 Ok(())
             }
             What::Statement(text) => self.statement(line, text).await,
@@ -286,13 +328,14 @@ impl<'a> Replay<'a> {
     async fn segment(&mut self, file: String, header: &Header) -> Result<()> {
         self.commit().await?;
         self.begin_segment(file);
-        self.session.set_encoding(&header.encoding).await?;
-        let settings = archive::segment::SETTINGS.iter();
-        for (name, value) in settings.filter(|(name, _)| !self.rights.lacks_setting(name)) {
-            let set = format!("SET {name} = {value}");
-            self.session.client.execute_typed(&set, &[]).await?;
-        }
+        set_as(self.session, header, &self.rights).await?;
         self.rows.in_encoding_of(self.session);
+        if let Some(lanes) = &mut self.lanes {
+            for session in lanes.beside() {
+                set_as(session, header, &self.rights).await?;
+            }
+            lanes.forget(self.session.is_utf8());
+        }
         Ok(())
     }
 
@@ -303,6 +346,11 @@ impl<'a> Replay<'a> {
     }
 
     async fn statement(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
+        let Some(text) = self.by_lane(line, text).await? else {
+            return Ok(());
+        };
+        self.open().await?;
+        self.items += 1;
         self.checks_off().await?;
         self.counts.note(&text);
         self.help.note(&text, !self.deferred.is_empty());
@@ -349,6 +397,10 @@ impl<'a> Replay<'a> {
                 let hint = "The restored state differs from the source: report it, unless somebody edited the files.";
                 Error::failed(message, hint)
             }
+            Wrong::Copied(count, rows) => {
+                let message = format!("COPY took {count} rows of {rows}");
+                self.at(line, Error::failed(message, ""))
+            }
         }
     }
 
@@ -358,4 +410,15 @@ impl<'a> Replay<'a> {
         let message = format!("{place}:{line}: {error}");
         error.with_message(message)
     }
+}
+
+/// Gives a session the settings of a segment.
+async fn set_as(session: &mut Session, header: &Header, rights: &Rights) -> Result<()> {
+    session.set_encoding(&header.encoding).await?;
+    let settings = archive::segment::SETTINGS.iter();
+    for (name, value) in settings.filter(|(name, _)| !rights.lacks_setting(name)) {
+        let set = format!("SET {name} = {value}");
+        session.client.execute_typed(&set, &[]).await?;
+    }
+    Ok(())
 }
