@@ -163,7 +163,7 @@ pub struct Restore {
     ///
     /// Tables of the base, and then its indexes and constraints, are loaded and made at the same time, and changes of rows are
     /// divided by the keys of their tables. Schema changes, and what must stay in order, are applied when all that is before
-    /// them is there. A role that is not a superuser restores by one session.
+    /// them is there. A role that is not a superuser restores by one session. With --squash the base alone is divided.
     #[arg(
         long,
         help_heading = "The restore",

@@ -384,6 +384,12 @@ async fn fill(
         let count = usize::try_from(target.progress.sets).unwrap_or(usize::MAX);
         target.sets.apply_properties(&session, count).await?;
     }
+    // Sets of net changes are applied by one session: there is little left to divide.
+    let jobs = if options.squash { 1 } else { jobs };
+    // Lanes of an earlier run that have ended at different places are as many as then until they are at the same one.
+    let count = jobs.max(replay::lanes_of(&target.progress)?);
+    let encoding = &plan.base.metadata.source.encoding;
+    let beside = target.beside(count.max(1) - 1, encoding, rights).await?;
     report.begin("changes", plan.figures.segment_bytes);
     let storage = Arc::clone(&source.storage);
     let with = With {
@@ -394,6 +400,8 @@ async fn fill(
         counts: Counts::new(target.progress.kept("uncounted")?),
         reader,
         squashes: options.squash,
+        jobs,
+        beside,
     };
     let replay = Replay::new(&mut session, storage, Arc::clone(plan), with);
     let mut tell = |bytes, file: &str| report.read(bytes, file);

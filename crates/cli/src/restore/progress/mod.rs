@@ -95,6 +95,9 @@ pub struct Place {
     pub segment: String,
     /// Transactions and sequence positions of it that are behind, also those that the base has.
     pub units: u64,
+    /// Statements and COPY blocks of the next one that are behind: of a lane that committed within it.
+    #[serde(default)]
+    pub items: u64,
     pub applied: u64,
     pub skipped: u64,
     pub sequences: u64,
