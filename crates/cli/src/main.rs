@@ -50,6 +50,7 @@ fn main() -> ExitCode {
     let outcome = match &program.command {
         Command::Info(archive) => info::run(archive, &output),
         Command::Restore(options) => restore::run(options, &output),
+        Command::Follow(options) => restore::follow::run(options, &output),
         Command::Verify(archive) => verify::run(archive, &output),
         Command::Check { server } => check::run(server, &output),
         Command::Man { directory } => packaging::man_pages(directory),

@@ -12,12 +12,14 @@
 //! | [`progress`] | what of it is done, in the target: a restore that was killed goes on |
 //! | [`rights`] | what is wanted of an archive, and what the role may make of it |
 //! | [`part`] | tables and schemas instead of the whole |
+//! | [`follow`] | a copy that is kept at the end of the archive |
 //! | [`report`] | the plan, and what was done, in words and as JSON |
 
 mod base;
 mod compare;
 mod counts;
 mod deferred;
+pub mod follow;
 pub mod part;
 pub mod plan;
 mod progress;
@@ -324,6 +326,37 @@ async fn fill(
         )?),
         None => None,
     };
+    let (mut session, checks) = load(options, source, plan, target, report, rights).await?;
+    report.begin("changes", plan.figures.segment_bytes);
+    let storage = Arc::clone(&source.storage);
+    let with = With {
+        checks,
+        globals: &mut target.sets,
+        rights: Rc::clone(rights),
+        deferred: Deferred::new(options.on_error, target.progress.kept("deferred")?),
+        counts: Counts::new(target.progress.kept("uncounted")?),
+        reader,
+    };
+    let replay = Replay::new(&mut session, storage, Arc::clone(plan), with);
+    let mut tell = |bytes, file: &str| report.read(bytes, file);
+    let (mut done, quiet) = replay.run(&target.progress, &mut tell).await?;
+    let warnings = target.keep_warnings(std::mem::take(&mut done.warnings));
+    for warning in warnings.iter().filter(|text| part::is_of(plan, text)) {
+        report.warn(warning);
+    }
+    report.applied(done);
+    Ok((session, quiet))
+}
+
+/// The base, if it is not there yet, and what the session needs for the changes.
+async fn load(
+    options: &Restore,
+    source: &Source,
+    plan: &Arc<Plan>,
+    target: &mut Target,
+    report: &mut Report,
+    rights: &Rc<Rights>,
+) -> Result<(Session, Checks)> {
     let mut session = target.session().await?;
     let skip_checks = names_of(&session, options, plan).await?;
     let loading = loading(options, source, plan, rights, &skip_checks);
@@ -351,25 +384,7 @@ async fn fill(
         let count = usize::try_from(target.progress.sets).unwrap_or(usize::MAX);
         target.sets.apply_properties(&session, count).await?;
     }
-    report.begin("changes", plan.figures.segment_bytes);
-    let storage = Arc::clone(&source.storage);
-    let with = With {
-        checks,
-        globals: &mut target.sets,
-        rights: Rc::clone(rights),
-        deferred: Deferred::new(options.on_error, target.progress.kept("deferred")?),
-        counts: Counts::new(target.progress.kept("uncounted")?),
-        reader,
-    };
-    let replay = Replay::new(&mut session, storage, Arc::clone(plan), with);
-    let mut tell = |bytes, file: &str| report.read(bytes, file);
-    let (mut done, quiet) = replay.run(&target.progress, &mut tell).await?;
-    let warnings = target.keep_warnings(std::mem::take(&mut done.warnings));
-    for warning in warnings.iter().filter(|text| part::is_of(plan, text)) {
-        report.warn(warning);
-    }
-    report.applied(done);
-    Ok((session, quiet))
+    Ok((session, checks))
 }
 
 /// The names of `--skip-check`, in the encoding of the database.

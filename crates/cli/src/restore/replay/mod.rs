@@ -12,6 +12,7 @@
 //! | [`turns`] | transactions of the source in transactions of the target, and sets of globals between them |
 //! | [`quiet`] | triggers and rules that would fire |
 //! | [`views`] | materialized views, filled at the end |
+//! | [`follow`] | a source that goes on: no end, but pauses |
 //! | [`lenient`] | statements that may fail, behind a loss |
 //! | [`end`] | what is only done when all else is there |
 //! | [`resume`] | what is kept in the target, to go on after a kill |
@@ -21,6 +22,7 @@ mod batch;
 mod copy;
 pub mod effects;
 mod end;
+mod follow;
 mod help;
 mod item;
 mod large;
@@ -60,6 +62,7 @@ use crate::restore::rights::still::Still;
 use crate::restore::rights::Rights;
 use copy::Copy;
 use effects::Globals;
+pub use follow::{Applied, Pace};
 use help::Help;
 use item::{Batch, What};
 use lenient::LeftOut;
@@ -137,6 +140,8 @@ pub struct Replay<'a> {
     deferred: Deferred,
     counts: Counts,
     reader: Option<Reader>,
+    /// The source goes on, and the target is read meanwhile.
+    is_followed: bool,
 }
 
 /// What a replay works with.
@@ -199,6 +204,7 @@ impl<'a> Replay<'a> {
             deferred,
             counts,
             reader,
+            is_followed: false,
         }
     }
 
@@ -227,6 +233,11 @@ impl<'a> Replay<'a> {
         }
         self.commit().await?;
         self.globals_before(None).await?;
+        self.finish().await
+    }
+
+    /// What is only done at the end.
+    async fn finish(mut self) -> Result<(Done, Quiet)> {
         self.end().await?;
         if let Some(lenient) = self.lenient {
             self.done.not_applied = lenient.left_out();
@@ -285,6 +296,10 @@ impl<'a> Replay<'a> {
     /// A segment begins: what its texts mean is in its header. What was sent before has its answer by then.
     async fn segment(&mut self, file: String, header: &Header) -> Result<()> {
         self.commit().await?;
+        if self.goes_on_in(&file) {
+            self.file = file;
+            return Ok(());
+        }
         self.begin_segment(file);
         self.session.set_encoding(&header.encoding).await?;
         let settings = archive::segment::SETTINGS.iter();

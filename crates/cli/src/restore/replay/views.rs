@@ -59,6 +59,32 @@ impl Views {
         Ok(())
     }
 
+    /// Fills them where the source did so, within the transaction that is open. One whose query fails waits, for the next
+    /// time or the end.
+    pub async fn refresh(&mut self, session: &Session) -> Result<()> {
+        let types = tokio_postgres::types::Type::OID_ARRAY;
+        let rows = session
+            .client
+            .query_typed(ORDER, &[(&self.pending, types)])
+            .await?;
+        for row in &rows {
+            let (view, statement): (u32, &[u8]) = (row.get(0), row.get(1));
+            session.client.batch_execute("SAVEPOINT fill").await?;
+            let filled = session.statement(statement).await;
+            let end = match &filled {
+                Ok(_) => "RELEASE SAVEPOINT fill",
+                Err(_) => "ROLLBACK TO SAVEPOINT fill; RELEASE SAVEPOINT fill",
+            };
+            session.client.batch_execute(end).await?;
+            match filled {
+                Ok(_) => self.pending.retain(|other| *other != view),
+                Err(error) if is_of_this_server(session, &error) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Fills them, each after those that it reads; one whose query fails is tried again after the others. At the end each
     /// is a transaction of its own, and the ones that stay without rows are told; before, none of it matters. A server that
     /// has no room for the rows, or goes away, is an error.
