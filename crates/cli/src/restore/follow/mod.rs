@@ -22,7 +22,7 @@ mod signals;
 mod status;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use archive::layout::GlobalsName;
 use archive::Lsn;
@@ -69,9 +69,9 @@ async fn follow(options: &Follow, output: &Output) -> Result<Outcome> {
     let metrics = options.metrics.as_deref();
     let mut voice = Voice::new(output, name, metrics, options.interval);
     let mut status = Status::default();
-    let (mut has_begun, mut pause, mut damaged) = (false, FIRST_PAUSE, None);
+    let (mut pause, mut damaged) = (FIRST_PAUSE, None);
     loop {
-        let ended = once(&opening, &stop, &mut voice, &mut status, &mut has_begun).await;
+        let ended = once(&opening, &stop, &mut voice, &mut status).await;
         // What was reached counts against trying again in vain.
         let error = match ended {
             Ok(End::Again) => {
@@ -86,7 +86,7 @@ async fn follow(options: &Follow, output: &Output) -> Result<Outcome> {
         // A look at a file that is being written, closed or compressed may be mistaken, but not twice.
         let is_second = damaged == Some((error.to_string(), place));
         let may_pass = is_passing(&error) || is_of_archive(&error) && !is_second;
-        if !has_begun || !may_pass {
+        if !opening.has_begun.get() || !may_pass {
             voice.end();
             return Err(explained(error, &status));
         }
@@ -121,9 +121,8 @@ async fn once(
     stop: &Stop,
     voice: &mut Voice,
     status: &mut Status,
-    has_begun: &mut bool,
 ) -> Result<End> {
-    if !*has_begun {
+    if !opening.has_begun.get() {
         status.state = "beginning";
         status.delay_seconds = opening.options.delay.as_secs_f64();
         voice.tell(status)?;
@@ -135,7 +134,6 @@ async fn once(
     let Some(mut opened) = opened else {
         return Ok(End::Again);
     };
-    *has_begun = true;
     voice.no_trouble();
     let tail = opened.tail.take();
     let tail = tail.ok_or_else(|| Error::failed("there is no archive", ""))?;
@@ -175,6 +173,7 @@ async fn rounds(
     mut kept_losses: usize,
 ) -> Result<End> {
     let stopped = |follower: &Follower<'_>| follower.stop.is_wanted();
+    let mut refreshed = Instant::now();
     loop {
         follower.refresh().await?;
         if stopped(follower) {
@@ -208,6 +207,14 @@ async fn rounds(
         }
         let upto = follower.due_sets(plan);
         replay.globals_up_to(upto).await?;
+        if follower
+            .options
+            .refresh_views
+            .is_some_and(|every| refreshed.elapsed() >= every)
+        {
+            replay.refresh_views().await?;
+            refreshed = Instant::now();
+        }
         follower.tell()?;
         follower.ensure_goes_on()?;
         if follower.options.once || !follower.is_patient {

@@ -3,6 +3,7 @@
 //! While its base is loaded the copy is as closed as the target of a restore. Then it gets its name, or PUBLIC may connect, and
 //! from that moment on it is read: the base is a state that the source had, and so is every commit after it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ pub struct Opening<'a> {
     pub options: &'a Follow,
     pub restore: Restore,
     pub output: &'a Output,
+    /// The copy was this program's once: what fails then may pass.
+    pub has_begun: Cell<bool>,
 }
 
 /// A copy that has its base, and all that is needed to go on with it.
@@ -63,6 +66,7 @@ impl<'a> Opening<'a> {
             options,
             restore: options.as_restore(),
             output,
+            has_begun: Cell::new(false),
         }
     }
 
@@ -120,6 +124,7 @@ impl<'a> Opening<'a> {
         let made = found
             .make(storage, &plan, globals, identity, &rights, &first)
             .await?;
+        self.has_begun.set(true);
         let mut opened = Opened {
             known_sets: plan
                 .later_globals
@@ -131,10 +136,12 @@ impl<'a> Opening<'a> {
                 .loaded(source, made, plan, rights, report, tail)
                 .await?
         };
-        if name == final_name {
+        if is_loaded && name == final_name {
             return Ok(Some(opened));
         }
-        self.fill(&mut opened).await?;
+        if !is_loaded {
+            self.fill(&mut opened).await?;
+        }
         drop(opened.session);
         opened.target.rename().await?;
         Ok(None)
@@ -201,7 +208,8 @@ impl<'a> Opening<'a> {
         };
         let (storage, plan) = (Arc::clone(&opened.source.storage), Arc::clone(&opened.plan));
         let mut replay = Replay::new(&mut opened.session, storage, plan, with);
-        replay.begin_following(&opened.target.progress).await
+        replay.begin_following(&opened.target.progress).await?;
+        replay.refresh_views().await
     }
 
     fn has_archive(&self) -> bool {

@@ -54,6 +54,13 @@ pub struct Follow {
     #[arg(long, value_name = "S", default_value = "1s", value_parser = interval, help_heading = "The copy")]
     pub interval: Duration,
 
+    /// Fill all materialized views again so often, when everything is applied
+    ///
+    /// The archive does not say when the source did. Without it they have the rows of when the copy, or they, were begun, and are
+    /// filled when the copy is promoted.
+    #[arg(long, value_name = "D", value_parser = interval, help_heading = "The copy")]
+    pub refresh_views: Option<Duration>,
+
     /// Apply what there is (and is old enough), and end
     #[arg(long, conflicts_with = "promote", help_heading = "The copy")]
     pub once: bool,

@@ -1,5 +1,5 @@
 //! A source that goes on: what was added to its chain is replayed in rounds, and between two of them no transaction is
-//! open. The target is read meanwhile, so materialized views are filled where the source did so.
+//! open. The target is read meanwhile, so a materialized view is filled when it is made.
 
 use std::sync::Arc;
 
@@ -35,17 +35,21 @@ pub enum Applied {
 }
 
 impl Replay<'_> {
-    /// Takes up what an earlier run has done, and fills what is not filled yet.
+    /// Takes up what an earlier run has done.
     pub async fn begin_following(&mut self, begun: &Progress) -> Result<()> {
         self.is_followed = true;
         self.resume(begun).await?;
-        self.begin_limited(begun).await?;
-        if !self.views.pending().is_empty() {
-            self.open().await?;
-            self.refresh_now().await?;
-            self.commit().await?;
+        self.begin_limited(begun).await
+    }
+
+    /// Fills all materialized views, between two rounds: the files do not say when the source did so.
+    pub async fn refresh_views(&mut self) -> Result<()> {
+        if self.views.pending().is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.open().await?;
+        self.views.refresh(self.session, false).await?;
+        self.commit().await
     }
 
     /// Keeps something in the progress, between two rounds.
@@ -117,15 +121,16 @@ impl Replay<'_> {
         self.finish().await
     }
 
-    /// A materialized view was refreshed at the source.
-    pub(super) async fn refresh_now(&mut self) -> Result<()> {
+    /// A materialized view got its first rows, or has none any more.
+    pub(super) async fn refresh_now(&mut self, statement: &[u8]) -> Result<()> {
         if !self.is_followed {
             return Ok(());
         }
-        // Readers wait for it no longer than for the source's.
         self.is_alone = true;
-        self.is_dirty = true;
-        self.views.refresh(self.session).await
+        if statement.trim_ascii().ends_with(b" WITH NO DATA") {
+            return self.session.statement(statement).await.map(drop);
+        }
+        self.views.refresh(self.session, true).await
     }
 
     /// Whether it is the segment whose settings are in force, under whatever name.

@@ -59,16 +59,20 @@ impl Views {
         Ok(())
     }
 
-    /// Fills them where the source did so, within the transaction that is open. One whose query fails waits, for the next
-    /// time or the end.
-    pub async fn refresh(&mut self, session: &Session) -> Result<()> {
+    /// Fills them now, or only the last one that was noted, within the transaction that is open: a copy is read meanwhile. All
+    /// are filled at the end once more. One whose query fails stays as it is.
+    pub async fn refresh(&mut self, session: &Session, is_last: bool) -> Result<()> {
         let types = tokio_postgres::types::Type::OID_ARRAY;
         let rows = session
             .client
             .query_typed(ORDER, &[(&self.pending, types)])
             .await?;
+        let last = self.pending.last().filter(|_| is_last);
         for row in &rows {
             let (view, statement): (u32, &[u8]) = (row.get(0), row.get(1));
+            if last.is_some_and(|last| *last != view) {
+                continue;
+            }
             session.client.batch_execute("SAVEPOINT fill").await?;
             let filled = session.statement(statement).await;
             let end = match &filled {
@@ -76,10 +80,10 @@ impl Views {
                 Err(_) => "ROLLBACK TO SAVEPOINT fill; RELEASE SAVEPOINT fill",
             };
             session.client.batch_execute(end).await?;
-            match filled {
-                Ok(_) => self.pending.retain(|other| *other != view),
-                Err(error) if is_of_this_server(session, &error) => return Err(error),
-                Err(_) => {}
+            if let Err(error) = filled {
+                if is_of_this_server(session, &error) {
+                    return Err(error);
+                }
             }
         }
         Ok(())
