@@ -43,6 +43,7 @@ mod exporter;
 mod fence_holders;
 mod fixed_at_ddl_time;
 mod floors;
+mod follow;
 mod found;
 mod functions;
 mod globals;
