@@ -30,6 +30,16 @@ impl Output {
         Output { is_json, is_quiet }
     }
 
+    /// Whether answers are for programs.
+    pub fn is_json(&self) -> bool {
+        self.is_json
+    }
+
+    /// Nobody asks for progress.
+    pub fn is_quiet(&self) -> bool {
+        self.is_quiet
+    }
+
     /// Of a command's work.
     pub fn progress(&self) -> Progress {
         Progress::new(self.is_json, self.is_quiet)

@@ -50,7 +50,7 @@ mod missed;
 mod missing;
 mod moved;
 mod options;
-mod pattern;
+pub mod pattern;
 mod permitted;
 mod possible;
 mod rows;
@@ -58,7 +58,7 @@ mod selection;
 mod shown;
 mod transaction;
 mod trusted;
-mod wanted;
+pub mod wanted;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -120,6 +120,13 @@ pub async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
         return Err(Error::wrong_use(
             message,
             "Roles that a part needs and that are missing are made NOLOGIN.",
+        ));
+    }
+    if options.squash {
+        let message = "--squash is for a whole database";
+        return Err(Error::wrong_use(
+            message,
+            "Of a part only its own changes are applied.",
         ));
     }
     if options.compare.is_some() {
