@@ -152,8 +152,7 @@ impl Past {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let live = &mut self.live[nth];
-        let shape = live.shape.clone();
-        let values = match arranged(&shape, pairs) {
+        let values = match arranged(&live.shape, pairs) {
             Ok(values) => values,
             Err(column) => {
                 let why = format!(
