@@ -21,12 +21,14 @@
 //! | [`verify`] | whether it is sound |
 //! | [`stretch`] | what was committed between two moments |
 //! | [`show`] | the same as SQL, for people and for programs |
+//! | [`diff`] | what differs between two moments |
 //! | [`check`] | what a database needs to be backed up |
 //! | [`packaging`] | man pages and completions |
 
 mod args;
 mod check;
 mod connection;
+mod diff;
 mod error;
 mod extract;
 mod info;
@@ -58,7 +60,9 @@ fn main() -> ExitCode {
     let outcome = match &program.command {
         Command::Info(archive) => info::run(archive, &output),
         Command::Restore(options) => restore::run(options, &output),
+        Command::Diff(options) => diff::run(options, &output),
         Command::Show(options) => show::run(options, &output),
+        Command::Follow(options) => restore::follow::run(options, &output),
         Command::Verify(archive) => verify::run(archive, &output),
         Command::Extract(options) => extract::run(options, &output),
         Command::Check { server } => check::run(server, &output),

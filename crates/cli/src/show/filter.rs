@@ -8,7 +8,6 @@ use archive::storage::Storage;
 use archive_query::catalog::{Chain, Segment};
 use archive_query::history::index;
 use archive_query::history::literal::{name_of, Value};
-use archive_query::history::scanner::{tokens, Token};
 use archive_query::history::statement;
 use memchr::memmem::Finder;
 
@@ -16,6 +15,7 @@ use super::change::{schema_and_name, RowChange, Wanted};
 use super::options::Show;
 use crate::error::{Error, Result};
 use crate::restore::part::pattern::Pattern;
+use crate::stretch::touched::names_table;
 
 /// The filter.
 pub struct Filter {
@@ -150,20 +150,8 @@ impl Filter {
         effect.class.contains("table") && self.is_of_table(&effect.identity)
     }
 
-    /// Whether a statement's text has `schema.name` of a table that is wanted.
     fn names_table(&self, text: &[u8]) -> bool {
-        if self.tables.is_empty() {
-            return true;
-        }
-        let words = tokens(text);
-        let is_match = |schema: &[u8], name: &[u8]| {
-            let mut tables = self.tables.iter();
-            tables.any(|table| table.is_match(schema, name))
-        };
-        words.windows(3).any(|three| match three {
-            [Token::Name(schema), Token::Symbol(b'.'), Token::Name(name)] => is_match(schema, name),
-            _ => false,
-        })
+        names_table(&self.tables, text)
     }
 }
 

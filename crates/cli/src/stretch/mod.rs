@@ -7,10 +7,14 @@
 //! | [`times`] | times as people type them |
 //! | [`moments`] | moments of the command line, and their places in a chain |
 //! | [`reading`] | the transactions of a stretch, one piece after the other |
+//! | [`touched`] | the tables that a stretch changes, and its schema changes |
+//! | [`rows`] | the rows of tables at its beginning, and on to its end |
 
 pub mod moments;
 pub mod reading;
+pub mod rows;
 pub mod times;
+pub mod touched;
 
 use std::collections::BTreeSet;
 

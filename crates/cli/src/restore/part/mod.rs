@@ -58,7 +58,7 @@ mod selection;
 mod shown;
 mod transaction;
 mod trusted;
-mod wanted;
+pub mod wanted;
 
 use std::path::Path;
 use std::rc::Rc;
