@@ -70,6 +70,14 @@ pub enum Command {
     #[command(after_help = AFTER_HELP)]
     Diff(Box<crate::diff::Diff>),
 
+    /// Takes back what transactions have done to rows: as SQL, or in a live database
+    ///
+    /// What rows were before is in the files. Each change is taken back only where its row is still as the change has left it;
+    /// what is not is left alone and listed, and the exit status is 1. Without --target it prints SQL for psql; with --target
+    /// it tries, and with --apply it does it.
+    #[command(after_help = AFTER_HELP)]
+    Undo(Box<crate::undo::Undo>),
+
     /// Whether a database of a running server can be backed up, and what to do where not
     ///
     /// Asks by queries, as a superuser or as a member of pg_monitor, with or without the extension. The exit status is 1 if
