@@ -78,6 +78,13 @@ pub enum Command {
     #[command(after_help = AFTER_HELP)]
     Undo(Box<crate::undo::Undo>),
 
+    /// The rows of one table as they were at a moment, as CSV, SQL or COPY: from the files alone, without a server
+    ///
+    /// It reads the table's rows from a base and applies the changes in the segments to them, in memory and, beyond 64 MB, in
+    /// a temporary file (TMPDIR). What only a server can compute is refused, with the place in the files.
+    #[command(after_help = AFTER_HELP)]
+    Extract(Box<crate::extract::Extract>),
+
     /// Whether a database of a running server can be backed up, and what to do where not
     ///
     /// Asks by queries, as a superuser or as a member of pg_monitor, with or without the extension. The exit status is 1 if

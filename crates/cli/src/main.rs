@@ -16,6 +16,8 @@
 //! | [`shown`] | texts and figures as people read them |
 //! | [`info`] | what an archive holds |
 //! | [`restore`] | the way back: prepare, plan, execute |
+//! | [`past`] | what commands without a server need: a plan, and the engine that knows rows |
+//! | [`extract`] | the rows of a table as of a moment |
 //! | [`verify`] | whether it is sound |
 //! | [`stretch`] | what was committed between two moments |
 //! | [`show`] | the same as SQL, for people and for programs |
@@ -29,9 +31,11 @@ mod check;
 mod connection;
 mod diff;
 mod error;
+mod extract;
 mod info;
 mod output;
 mod packaging;
+mod past;
 mod progress;
 mod quote;
 mod restore;
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Command::Undo(options) => undo::run(options, &output),
         Command::Show(options) => show::run(options, &output),
         Command::Verify(archive) => verify::run(archive, &output),
+        Command::Extract(options) => extract::run(options, &output),
         Command::Check { server } => check::run(server, &output),
         Command::Man { directory } => packaging::man_pages(directory),
         Command::Completions { shell } => packaging::completions(*shell),
@@ -69,7 +74,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(outcome) => outcome.status(),
         Err(error) => {
-            output.error(&error);
+            if !matches!(error, error::Error::Closed) {
+                output.error(&error);
+            }
             Outcome::of(&error).status()
         }
     }

@@ -590,7 +590,7 @@ impl Past {
 /// How texts change with the type where no row is rewritten.
 enum TextChange {
     None,
-    By(Box<dyn Fn(&[u8]) -> Vec<u8>>),
+    By(fn(&[u8]) -> Vec<u8>),
 }
 
 /// `None` where that is not known.
@@ -615,7 +615,7 @@ fn text_change(from: &[u8], to: &[u8]) -> Option<TextChange> {
     }
     // Without a rewrite only if the time zone was UTC.
     match (&*from, &*to) {
-        (PLAIN, ZONED) => Some(TextChange::By(Box::new(|text| {
+        (PLAIN, ZONED) => Some(TextChange::By(|text| {
             if text.ends_with(b"infinity") {
                 return text.to_vec();
             }
@@ -623,14 +623,14 @@ fn text_change(from: &[u8], to: &[u8]) -> Option<TextChange> {
                 Some(text) => [text, b"+00 BC"].concat(),
                 None => [text, b"+00"].concat(),
             }
-        }))),
-        (ZONED, PLAIN) => Some(TextChange::By(Box::new(|text| {
+        })),
+        (ZONED, PLAIN) => Some(TextChange::By(|text| {
             match (text.strip_suffix(b"+00"), text.strip_suffix(b"+00 BC")) {
                 (Some(text), _) => text.to_vec(),
                 (None, Some(text)) => [text, b" BC"].concat(),
                 (None, None) => text.to_vec(),
             }
-        }))),
+        })),
         ("bit varying", "bit varying") => Some(TextChange::None),
         _ => None,
     }

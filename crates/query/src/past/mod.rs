@@ -52,6 +52,7 @@ use archive::storage::Storage;
 use archive::Lsn;
 
 use crate::catalog::{Base, Chain, Segment};
+use crate::history::lines::Transaction;
 use crate::history::Value;
 use base::text::Reading;
 use base::{Copied, Found};
@@ -120,6 +121,10 @@ pub struct Past {
     /// The next segment of the span.
     next: usize,
     misfits: u64,
+    /// The last transaction that was read, whether it was applied or is in the base.
+    last: Option<Transaction>,
+    /// False from where on only columns are followed.
+    has_rows: bool,
 }
 
 impl Past {
@@ -144,6 +149,8 @@ impl Past {
             open: None,
             next: 0,
             misfits: 0,
+            last: None,
+            has_rows: true,
         };
         for type_ in &past.span.base.metadata.source.types {
             past.types
@@ -275,6 +282,11 @@ impl Past {
     /// All tables at this place, whether wanted or not: names, columns, parents.
     pub fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    /// The last transaction at this place, as far as the files were read: also one that the base has.
+    pub fn last(&self) -> Option<&Transaction> {
+        self.last.as_ref()
     }
 
     /// What was lost may be why so many statements found no row, or more than one.

@@ -9,7 +9,7 @@ use archive::Lsn;
 
 use super::apply::Block;
 use super::error::{Error, Result};
-use super::watch::{Observer, Place};
+use super::watch::{Nobody, Observer, Place};
 use super::Past;
 use crate::history::lines::{Item, Lines, Transaction};
 
@@ -31,7 +31,17 @@ pub(super) struct Open {
 impl Past {
     /// Goes on to a moment: all transactions whose commit LSN is not after it are applied. The span must reach it.
     pub fn advance_to(&mut self, lsn: Lsn, observer: &mut dyn Observer) -> Result<()> {
-        let lsn = lsn.min(self.span.upto);
+        self.go_to(lsn.min(self.span.upto), observer)
+    }
+
+    /// Forgets the rows, and follows the columns alone to the end of the segments, beyond the moment of the span: what each
+    /// column is called there, if it still is, is in [`Self::tables`].
+    pub fn follow_columns(&mut self) -> Result<()> {
+        self.has_rows = false;
+        self.go_to(Lsn(u64::MAX), &mut Nobody)
+    }
+
+    fn go_to(&mut self, lsn: Lsn, observer: &mut dyn Observer) -> Result<()> {
         loop {
             let mut open = match self.open.take() {
                 Some(open) => open,
@@ -122,6 +132,9 @@ impl Past {
             return Ok(());
         };
         open.applies = !self.snapshot().sees(transaction.xid);
+        if self.has_rows {
+            self.last = Some(*transaction);
+        }
         if open.applies {
             observer.begin(transaction)?;
         }
@@ -137,6 +150,13 @@ impl Past {
             line: open.lines.number(),
         };
         let text = open.lines.text();
+        if !self.has_rows {
+            if let Item::Effect(effect) = item {
+                // What is not understood is noted with its table.
+                let _ = self.tables.follow(&effect, DdlBlock::read(text).statement);
+            }
+            return Ok(());
+        }
         match item {
             Item::Statement => self.statement(&transaction, place, text, observer),
             Item::CopyStart => {

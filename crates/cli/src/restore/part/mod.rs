@@ -93,6 +93,11 @@ pub fn find(storage: &dyn Storage, plan: &Plan, options: &Options) -> Result<Wan
     Wanted::find(storage, plan, &Selection::of_options(options)?)
 }
 
+/// The same of the relation with an OID.
+pub fn find_oid(storage: &dyn Storage, plan: &Plan, oid: u32) -> Result<Wanted> {
+    Wanted::find(storage, plan, &Selection::of_oid(oid))
+}
+
 /// The files of the base that only a part with these relations reads are as their checksums say. The others were checked
 /// when the base was chosen.
 pub fn ensure_sound(storage: &dyn Storage, plan: &Plan, wanted: &Wanted) -> Result<()> {

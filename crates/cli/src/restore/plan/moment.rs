@@ -5,6 +5,7 @@ use archive::Lsn;
 use tokio_postgres::types::Type;
 
 use super::ddl::Ddl;
+use super::local_time;
 use crate::args::Until;
 use crate::connection::Session;
 use crate::error::{Error, Result};
@@ -38,7 +39,7 @@ impl Moment {
     }
 
     /// As the command line has it. A time is read by the server that the restore goes to, so that every form which
-    /// PostgreSQL knows is one; without a server, only ISO 8601.
+    /// PostgreSQL knows is one; without a server, the usual ones ([`super::local_time`]).
     pub async fn of(until: &Until, server: Option<&Session>) -> Result<Moment> {
         if let Some(text) = &until.until_lsn {
             let hint = "An LSN is two hexadecimal numbers with a slash, as in 16/B374D848.";
@@ -64,15 +65,16 @@ impl Moment {
         match (time::parse_iso(text), server) {
             (Some(time), _) => Ok(Moment::Time(time)),
             (None, Some(server)) => parse_time(text, server).await.map(Moment::Time),
-            (None, None) => {
-                let message = format!(
-                    "without --target the time \"{}\" cannot be read",
-                    printable(text)
-                );
-                let hint =
-                    "The target's server reads times. Without it: 2026-11-21T14:29:00.000000Z.";
-                Err(Error::wrong_use(message, hint))
-            }
+            (None, None) => match local_time::read(text, time::now()) {
+                Some(time) => Ok(Moment::Time(time)),
+                None => {
+                    let message = format!(
+                        "without a server the time \"{}\" cannot be read",
+                        printable(text)
+                    );
+                    Err(Error::wrong_use(message, local_time::FORMS))
+                }
+            },
         }
     }
 }
@@ -112,7 +114,7 @@ async fn parse_time(text: &str, server: &Session) -> Result<Time> {
 }
 
 /// `10 minutes ago`; not a time zone whose name ends so (America/Santiago).
-fn is_ago(text: &str) -> bool {
+pub(super) fn is_ago(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let Some(before) = lower.strip_suffix("ago") else {
         return false;
@@ -121,7 +123,7 @@ fn is_ago(text: &str) -> bool {
 }
 
 /// `14:29`, `14:29:05.5`, `2:29 pm`, each also with a zone.
-fn is_time_of_day(text: &str) -> bool {
+pub(super) fn is_time_of_day(text: &str) -> bool {
     let digits = text.chars().take_while(char::is_ascii_digit).count();
     if !(1..=2).contains(&digits) || !text[digits..].starts_with(':') {
         return false;
