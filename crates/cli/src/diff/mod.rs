@@ -21,7 +21,7 @@ use crate::restore::part::pattern::Pattern;
 use crate::shown::line;
 use crate::source;
 use crate::stretch::moments;
-use crate::stretch::rows::{of_past, Rows, Tables};
+use crate::stretch::rows::{Rows, Tables};
 use crate::stretch::touched::{SchemaChange, Touched};
 use crate::stretch::{Asked, Stretch};
 use net::Nets;
@@ -91,14 +91,12 @@ pub fn run(options: &Diff, output: &Output) -> Result<Outcome> {
         } else {
             Tables::Matching(&options.table)
         };
-        let rows = Rows::open(storage, &catalog, &stretch, to, &tables)?;
+        let rows = Rows::open(storage, &stretch, to, &tables)?;
         let mut past = rows.past;
-        past.advance_to(stretch.after, &mut Nobody)
-            .map_err(of_past)?;
+        past.advance_to(stretch.after, &mut Nobody)?;
         let before = past.tables().clone();
-        past.mark().map_err(of_past)?;
-        past.advance_to(stretch.upto, &mut Nobody)
-            .map_err(of_past)?;
+        past.mark()?;
+        past.advance_to(stretch.upto, &mut Nobody)?;
         let nets = Nets::of(&past, &before)?;
         nets.show(&past, &before, &touched, &shower)?;
     }

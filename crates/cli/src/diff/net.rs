@@ -13,7 +13,6 @@ use archive_query::past::{Net, Past, Shape, Tables};
 use super::presence;
 use super::shown::Shower;
 use crate::error::Result;
-use crate::stretch::rows::of_past;
 use crate::stretch::touched::Touched;
 
 /// A table's differences.
@@ -53,7 +52,7 @@ impl Nets {
             }
             Ok(())
         });
-        each.map_err(of_past)?;
+        each?;
         let mut again = Contents::new();
         let mut nets = Nets {
             counts: BTreeMap::new(),
@@ -70,7 +69,7 @@ impl Nets {
             }
             Ok(())
         });
-        each.map_err(of_past)?;
+        each?;
         nets.again = again;
         let mut counts: BTreeMap<u32, Counts> = BTreeMap::new();
         nets.each(past, &mut |net, became| {
@@ -134,7 +133,7 @@ impl Nets {
             }
             Ok(())
         });
-        each.map_err(of_past)
+        Ok(each?)
     }
 
     /// Table by table; without rows in the order of their names at the end.
@@ -188,7 +187,7 @@ impl Nets {
                     shower.made_row(table, values);
                     Ok(())
                 });
-                rows.map_err(of_past)?;
+                rows?;
             }
         }
         Ok(())

@@ -98,6 +98,15 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
 
 /// Roles and tablespaces are a superuser's.
 fn ensure_permitted(options: &Restore, role: &rights::Role) -> Result<()> {
+    if options.squash && !role.is_superuser && !role.may_be_replica {
+        let message = format!(
+            "--squash applies changes of tables in another order than the source, and the role \"{}\" of --target may not \
+             set session_replication_role",
+            role.name
+        );
+        let hint = "Connect as a superuser, or leave --squash out.";
+        return Err(Error::failed(message, hint));
+    }
     if options.compare.is_some() && !role.is_superuser {
         let message = format!(
             "--compare reads all large objects, and the role \"{}\" of --target is not a superuser",
@@ -180,6 +189,7 @@ fn loading<'a>(
         sets_keys_aside: rights.is_no_replica() && !plan.segments.is_empty(),
         part: plan.part.as_ref(),
         on_error: options.on_error,
+        sessions: &[],
     }
 }
 
@@ -305,6 +315,21 @@ async fn execute(
     Ok(outcome)
 }
 
+/// How many sessions restore.
+fn jobs(options: &Restore, plan: &Plan, report: &Report, rights: &Rights) -> usize {
+    if options.jobs > 1 && rights.is_limited() {
+        report.warn(
+            "--jobs is for a superuser: another role is refused what lets sessions work side by side, and one restores",
+        );
+        return 1;
+    }
+    // A part is small, and its rows are moved in one transaction.
+    match &plan.part {
+        Some(_) => 1,
+        None => usize::from(options.jobs),
+    }
+}
+
 /// Base and changes.
 async fn fill(
     options: &Restore,
@@ -337,9 +362,17 @@ async fn fill(
     // Functions of ours are made before there are event triggers, which may fire always.
     target.sets.prepare(&session).await?;
     let checks = Checks::prepare(&session, skip_checks.clone()).await?;
+    let jobs = jobs(options, plan, report, rights);
     if target.progress.stage < Stage::Changes {
         report.begin("base", plan.figures.base_bytes);
         let mut tell = |bytes| report.read(bytes, "");
+        let encoding = &plan.base.metadata.source.encoding;
+        let count = if jobs > 1 { jobs } else { 0 };
+        let sessions = target.beside(count, encoding, rights).await?;
+        let loading = Loading {
+            sessions: &sessions,
+            ..loading
+        };
         base::load(&loading, &mut session, Some(&target.progress), &mut tell).await?;
         let loaded = Progress::read(&session).await?;
         let gone = || Error::failed("the progress of the restore has gone", "");
@@ -360,6 +393,7 @@ async fn fill(
         deferred: Deferred::new(options.on_error, target.progress.kept("deferred")?),
         counts: Counts::new(target.progress.kept("uncounted")?),
         reader,
+        squashes: options.squash,
     };
     let replay = Replay::new(&mut session, storage, Arc::clone(plan), with);
     let mut tell = |bytes, file: &str| report.read(bytes, file);

@@ -122,6 +122,13 @@ pub async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
             "Roles that a part needs and that are missing are made NOLOGIN.",
         ));
     }
+    if options.squash {
+        let message = "--squash is for a whole database";
+        return Err(Error::wrong_use(
+            message,
+            "Of a part only its own changes are applied.",
+        ));
+    }
     if options.compare.is_some() {
         let message = "--compare is for a whole database";
         return Err(Error::wrong_use(

@@ -1,9 +1,8 @@
 //! Times without a server: the usual forms, UTC unless they name an offset.
 
 use archive::time::{self, Time};
+use archive::time_text::{is_ago, is_time_of_day};
 use chrono::{Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
-
-use super::moment::{is_ago, is_time_of_day};
 
 /// What is read.
 pub const FORMS: &str = "2026-11-21 14:29:00, with or without Z or an offset such as +02; 14:29, the last time it has passed; \

@@ -1,8 +1,9 @@
 //! The tables of a restore's progress, and all statements on them.
 //!
 //! `progress` has one row, which each transaction changes; `state` has what changes seldom, `counts` the rows of tables by
-//! their OIDs. All have a primary key: under a
-//! publication of all tables, an UPDATE would be refused without.
+//! their OIDs and by the session that made them. `pieces` are entries of the base that were done before their turn, and
+//! `lanes` how far each lane is. All have a primary key: under a publication of all tables, an UPDATE would be refused
+//! without.
 
 use std::fmt::Write as _;
 
@@ -54,7 +55,10 @@ pub fn begin(progress: &Progress) -> String {
          CREATE TABLE {SCHEMA}.progress (format integer PRIMARY KEY, identity text, stage text, pieces bigint, \
             place text, sets bigint, is_set_due boolean) WITH (fillfactor = 50); \
          CREATE TABLE {SCHEMA}.state (name text PRIMARY KEY, value text); \
-         CREATE TABLE {SCHEMA}.counts (relation oid PRIMARY KEY, rows bigint) WITH (fillfactor = 50); \
+         CREATE TABLE {SCHEMA}.counts (relation oid, lane integer, rows bigint, PRIMARY KEY (relation, lane)) \
+            WITH (fillfactor = 50); \
+         CREATE TABLE {SCHEMA}.pieces (piece bigint PRIMARY KEY); \
+         CREATE TABLE {SCHEMA}.lanes (lane integer PRIMARY KEY, place text) WITH (fillfactor = 50); \
          INSERT INTO {SCHEMA}.progress VALUES ({FORMAT}, {identity}, '{stage}', 0, {place}, 0, false)"
     )
 }
@@ -78,6 +82,14 @@ pub const KEEP_SETTINGS: &str = "INSERT INTO incr_restore.state AS s SELECT name
 pub fn pieces(count: u64) -> String {
     format!("UPDATE {SCHEMA}.progress SET pieces = {count}")
 }
+
+/// This entry of the base is done, whatever is with those before it.
+pub fn piece(number: u64) -> String {
+    format!("INSERT INTO {SCHEMA}.pieces VALUES ({number})")
+}
+
+/// Entries that are done, in any order.
+pub const READ_PIECES: &str = "SELECT piece FROM incr_restore.pieces";
 
 /// A stage begins.
 pub fn stage(stage: Stage) -> String {
@@ -104,7 +116,10 @@ pub fn set_done(lets_in: Option<bool>) -> String {
 
 /// Drops them.
 pub fn end() -> String {
-    format!("DROP TABLE {SCHEMA}.progress, {SCHEMA}.state, {SCHEMA}.counts; DROP SCHEMA {SCHEMA}")
+    format!(
+        "DROP TABLE {SCHEMA}.progress, {SCHEMA}.state, {SCHEMA}.counts, {SCHEMA}.pieces, {SCHEMA}.lanes; \
+         DROP SCHEMA {SCHEMA}"
+    )
 }
 
 /// Marks a database: all is there. It is what is behind `ALTER DATABASE name`.

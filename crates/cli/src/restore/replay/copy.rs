@@ -34,7 +34,9 @@ impl Replay<'_> {
         }
         let is_sendable = self.session.is_utf8() || text.is_ascii();
         let statement = std::str::from_utf8(&text).ok().filter(|_| is_sendable);
-        let (Some(statement), None) = (statement, &self.lenient) else {
+        let is_squashed = self.lenient.is_none() && self.squashes_copy(&text).await?;
+        let is_copied = self.lenient.is_none() && !is_squashed;
+        let Some(statement) = statement.filter(|_| is_copied) else {
             // Behind a loss a row may fail alone. And a statement in another encoding than UTF-8 cannot be sent, but
             // its rows can.
             let head = text
@@ -75,6 +77,7 @@ impl Replay<'_> {
                 rows,
             }) => {
                 self.bytes += text.len();
+                self.pass_by(text.len());
                 let rows = rows + memchr::memchr_iter(b'\n', &text).count() as u64;
                 let sent = sink.as_mut().send(Bytes::from(text)).await;
                 self.copy = Some(Copy::Server {

@@ -8,6 +8,7 @@
 //! | [`rows`] | row changes, without waiting for each answer |
 //! | [`shape`], [`batch`] | statements of one shape are planned once, and executed many at a time |
 //! | [`copy`], [`large`] | COPY blocks; rows with large values |
+//! | [`squash`] | the net effect of changes between two schema changes, if wanted |
 //! | [`effects`] | schema changes |
 //! | [`turns`] | transactions of the source in transactions of the target, and sets of globals between them |
 //! | [`quiet`] | triggers and rules that would fire |
@@ -35,6 +36,7 @@ pub mod rehearsal;
 mod resume;
 mod rows;
 mod shape;
+mod squash;
 mod turns;
 mod views;
 
@@ -66,6 +68,7 @@ use lenient::LeftOut;
 pub use quiet::Quiet;
 pub use reader::Reader;
 use rows::{Failed, Rows, Wrong};
+use squash::Squash;
 use views::Views;
 
 /// What was done.
@@ -99,6 +102,7 @@ pub struct Replay<'a> {
     storage: Arc<dyn Storage>,
     globals: &'a mut dyn Globals,
     rows: Rows,
+    squash: Option<Squash>,
     quiet: Quiet,
     checks: Checks,
     /// A schema change may have made a CHECK that must be off while rows are made.
@@ -148,6 +152,8 @@ pub struct With<'a> {
     pub counts: Counts,
     /// One that was started earlier, at the place that `begun` of [`Replay::run`] names.
     pub reader: Option<Reader>,
+    /// Only the net effect of changes is wanted.
+    pub squashes: bool,
 }
 
 impl<'a> Replay<'a> {
@@ -165,6 +171,7 @@ impl<'a> Replay<'a> {
             deferred,
             counts,
             reader,
+            squashes,
         } = with;
         let rows = Rows::new(session);
         Replay {
@@ -173,6 +180,7 @@ impl<'a> Replay<'a> {
             storage,
             globals,
             rows,
+            squash: squashes.then(Squash::default),
             quiet: Quiet::default(),
             checks,
             may_check: true,
@@ -255,16 +263,21 @@ impl<'a> Replay<'a> {
             What::Copy(text) => self.begin_copy(line, text).await,
             What::CopyRows(rows) => self.copy_rows(line, rows).await,
             What::CopyEnd => self.end_copy().await,
-            What::Effect(effect, text) => self.effect(line, &effect, &text).await,
+            What::Effect(effect, text) => {
+                self.end_squash().await?;
+                self.effect(line, &effect, &text).await
+            }
             What::Ddl {
                 command,
                 role,
                 text,
             } => {
+                self.end_squash().await?;
                 self.acts(role).await?;
                 self.ddl(line, &command, &text).await
             }
             What::Fact(fact) => {
+                self.unsquash().await?;
                 self.settle().await?;
                 self.is_dirty = true;
                 self.globals.follow(self.session, &fact).await
@@ -284,6 +297,10 @@ impl<'a> Replay<'a> {
 
     /// A segment begins: what its texts mean is in its header. What was sent before has its answer by then.
     async fn segment(&mut self, file: String, header: &Header) -> Result<()> {
+        if self.goes_on_squashing(&header.encoding).await? {
+            self.begin_segment(file);
+            return Ok(());
+        }
         self.commit().await?;
         self.begin_segment(file);
         self.session.set_encoding(&header.encoding).await?;
@@ -305,12 +322,15 @@ impl<'a> Replay<'a> {
     async fn statement(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
         self.checks_off().await?;
         self.counts.note(&text);
-        self.help.note(&text, !self.deferred.is_empty());
         self.statements += 1;
         self.bytes += text.len();
         if self.is_done_with_care(line, &text).await? {
             return Ok(());
         }
+        let Some(text) = self.squashed(line, text).await? else {
+            return Ok(());
+        };
+        self.help.note(&text, !self.deferred.is_empty());
         if self.lenient.is_some() {
             return self.leniently(line, &text).await;
         }
@@ -344,10 +364,7 @@ impl<'a> Replay<'a> {
             Wrong::Refused(error) => self.at(line, error.into()),
             Wrong::Hit(count) => {
                 let place = self.storage.place(&self.file);
-                let message =
-                    format!("{place}:{line}: the statement hit {count} rows, not exactly one");
-                let hint = "The restored state differs from the source: report it, unless somebody edited the files.";
-                Error::failed(message, hint)
+                hit(&format!("{place}:{line}"), count)
             }
         }
     }
@@ -358,4 +375,12 @@ impl<'a> Replay<'a> {
         let message = format!("{place}:{line}: {error}");
         error.with_message(message)
     }
+}
+
+/// A statement did not hit exactly one row.
+fn hit(place: &str, count: u64) -> Error {
+    let message = format!("{place}: the statement hit {count} rows, not exactly one");
+    let hint =
+        "The restored state differs from the source: report it, unless somebody edited the files.";
+    Error::failed(message, hint)
 }

@@ -61,7 +61,11 @@ impl Replay<'_> {
             self.done.applied += 1;
             self.done.last = Some(current);
         }
-        let is_full = self.statements >= MOST_STATEMENTS || self.bytes >= MOST_BYTES;
+        let is_full = match &self.squash {
+            // A transaction in which an index is wanted ends: it is made between two.
+            Some(squash) => squash.is_full() || self.help.is_wanted(),
+            None => self.statements >= MOST_STATEMENTS || self.bytes >= MOST_BYTES,
+        };
         if is_full || self.is_alone || self.lenient.is_some() {
             self.commit().await?;
         }
@@ -79,8 +83,10 @@ impl Replay<'_> {
                 self.storage.place(&self.file)
             )));
         }
+        self.unsquash().await?;
         self.settle().await?;
         self.commit_place().await?;
+        self.squash_is_committed();
         self.is_open = false;
         self.is_alone = false;
         self.statements = 0;
