@@ -51,7 +51,7 @@ fn assert_has(text: &str, parts: &[&str]) {
 }
 
 /// A transaction with these statements: its id.
-fn transaction(c: &Cluster, statements: &str) -> String {
+pub fn transaction(c: &Cluster, statements: &str) -> String {
     let script = format!("BEGIN; {statements}; SELECT pg_current_xact_id(); COMMIT");
     let output = c.sql(&script);
     output.lines().last().expect("it has an id").to_owned()

@@ -84,7 +84,7 @@ pub fn run(options: &Diff, output: &Output) -> Result<Outcome> {
     };
     let stretch = Stretch::find(&**storage, &catalog, &asked)?;
     let touched = Touched::read(&**storage, &stretch, &patterns)?;
-    let shower = shown::Shower::new(output, options);
+    let shower = shown::Shower::new(output, options, &patterns);
     if !touched.names.is_empty() {
         let tables = if options.table.is_empty() {
             Tables::Named(&touched.names)

@@ -149,7 +149,8 @@ impl Nets {
         for oid in before.all.keys().chain(after.all.keys()) {
             let (was_there, is_there) = presence(before, after, *oid);
             let table = after.all.get(oid).or(before.all.get(oid));
-            let is_named = table.is_some_and(|table| touched.has(&table.name));
+            let is_named = table
+                .is_some_and(|table| touched.has(&table.name) && shower.has_table(&table.name));
             if was_there != is_there && is_named && !oids.contains(oid) {
                 oids.push(*oid);
             }

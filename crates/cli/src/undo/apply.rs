@@ -24,6 +24,7 @@ pub struct Done {
     pub counts: Vec<[u64; 3]>,
     /// What was left as it is, and why.
     pub conflicts: Vec<String>,
+    pub warnings: Vec<String>,
     /// Whether it was kept, not rolled back.
     pub is_kept: bool,
 }
@@ -45,13 +46,22 @@ pub async fn run(
 ) -> Result<Done> {
     let mut session = Session::open(conninfo, None).await?;
     session.set_encoding(how.encoding).await?;
+    let mut warnings = Vec::new();
     for former in tables {
         ensure_same(&session, former).await?;
+        if how.has_triggers && has_triggers(&session, former).await? {
+            warnings.push(format!(
+                "{} has triggers, which fire; what they wrote when the changes were made is taken back by itself: \
+                 --no-triggers does without them",
+                former.name.shown()
+            ));
+        }
     }
     session.client.batch_execute("BEGIN").await?;
     prepare(&session, how).await?;
     let mut done = Done {
         counts: vec![[0; 3]; tables.len()],
+        warnings,
         ..Done::default()
     };
     let steps: Vec<&Undone> = undone.iter().rev().collect();
@@ -127,6 +137,20 @@ async fn ensure_same(session: &Session, former: &Former) -> Result<()> {
         return Err(Error::failed(message, hint));
     }
     Ok(())
+}
+
+/// Whether triggers of users fire on the table.
+async fn has_triggers(session: &Session, former: &Former) -> Result<bool> {
+    const TRIGGERS: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger \
+        WHERE tgrelid OPERATOR(pg_catalog.=) $1 AND NOT tgisinternal AND tgenabled IN ('O', 'A'))";
+    let Some(oid) = session.oid_of_relation(&former.table.name).await? else {
+        return Ok(false);
+    };
+    let rows = session
+        .client
+        .query_typed(TRIGGERS, &[(&oid, Type::OID)])
+        .await?;
+    Ok(rows[0].get(0))
 }
 
 /// Several statements at once; one by one, if that fails.

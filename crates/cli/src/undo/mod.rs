@@ -137,6 +137,7 @@ fn write_script(
 }
 
 fn report(output: &Output, done: &Done, tables: &[Former], how: &How<'_>) -> Outcome {
+    done.warnings.iter().for_each(|text| output.warning(text));
     for conflict in &done.conflicts {
         let answer = json!({ "conflict": conflict });
         output.answer(&answer, |_| {
