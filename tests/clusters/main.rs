@@ -41,6 +41,7 @@ mod effects;
 mod effects_extreme;
 mod enum_partitions;
 mod exporter;
+mod extract;
 mod fence_holders;
 mod fixed_at_ddl_time;
 mod floors;
