@@ -45,6 +45,7 @@ mod extract;
 mod fence_holders;
 mod fixed_at_ddl_time;
 mod floors;
+mod follow;
 mod found;
 mod functions;
 mod globals;

@@ -85,6 +85,14 @@ pub enum Command {
     #[command(after_help = AFTER_HELP)]
     Undo(Box<crate::undo::Undo>),
 
+    /// A warm copy: a database that follows the archive, at its end or a fixed delay behind it
+    ///
+    /// It loads a base, as restore does, and then applies every transaction in commit order, as it comes, until it is stopped
+    /// (SIGINT, SIGTERM); the same command goes on where it was. The copy may be read meanwhile: at every moment it is a state
+    /// that the source had. --promote ends it, and makes the copy a database of its own.
+    #[command(after_help = AFTER_HELP)]
+    Follow(Box<crate::restore::follow::Follow>),
+
     /// Whether a database of a running server can be backed up, and what to do where not
     ///
     /// Asks by queries, as a superuser or as a member of pg_monitor, with or without the extension. The exit status is 1 if
@@ -171,7 +179,7 @@ pub struct Restore {
     ///
     /// Tables of the base, and then its indexes and constraints, are loaded and made at the same time, and changes of rows are
     /// divided by the keys of their tables. Schema changes, and what must stay in order, are applied when all that is before
-    /// them is there. A role that is not a superuser restores by one session.
+    /// them is there. A role that is not a superuser restores by one session. With --squash the base alone is divided.
     #[arg(
         long,
         help_heading = "The restore",
@@ -230,7 +238,7 @@ pub enum OnError {
 }
 
 /// The moment (default: the last one in the archive)
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[group(id = "moment", multiple = false)]
 pub struct Until {
     /// Up to the last transaction whose commit time is not after T

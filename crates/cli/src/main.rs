@@ -65,6 +65,7 @@ fn main() -> ExitCode {
         Command::Diff(options) => diff::run(options, &output),
         Command::Undo(options) => undo::run(options, &output),
         Command::Show(options) => show::run(options, &output),
+        Command::Follow(options) => restore::follow::run(options, &output),
         Command::Verify(archive) => verify::run(archive, &output),
         Command::Extract(options) => extract::run(options, &output),
         Command::Check { server } => check::run(server, &output),

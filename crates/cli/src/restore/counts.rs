@@ -89,6 +89,11 @@ impl Counts {
         }
     }
 
+    /// Of the session that they are of.
+    pub fn lane(&self) -> i32 {
+        self.lane
+    }
+
     /// What follows is not in the files row by row.
     pub fn give_up(&mut self, why: &str) {
         if self.unknown.is_none() {

@@ -95,6 +95,9 @@ pub struct Place {
     pub segment: String,
     /// Transactions and sequence positions of it that are behind, also those that the base has.
     pub units: u64,
+    /// Statements and COPY blocks of the next one that are behind: of a lane that committed within it.
+    #[serde(default)]
+    pub items: u64,
     pub applied: u64,
     pub skipped: u64,
     pub sequences: u64,
@@ -160,6 +163,11 @@ impl Progress {
             Some(value) => parsed(value),
             None => Ok(T::default()),
         }
+    }
+
+    /// Whether a copy that is followed has applied a set of globals.
+    pub fn has_last_set(&self) -> bool {
+        self.state.contains_key(super::target::sets::LAST_SET)
     }
 
     /// Gives a session the settings of an earlier run's.

@@ -103,6 +103,21 @@ pub fn place(place: &Place) -> String {
     format!("UPDATE {SCHEMA}.progress SET place = {}", text(place))
 }
 
+/// A lane has done all that is its own up to this place.
+pub fn lane(number: i32, place: &str) -> String {
+    format!(
+        "INSERT INTO {SCHEMA}.lanes VALUES ({number}, {place}) ON CONFLICT (lane) DO UPDATE SET place = EXCLUDED.place"
+    )
+}
+
+/// The places of lanes.
+pub const READ_LANES: &str = "SELECT lane, place FROM incr_restore.lanes";
+
+/// A place as a constant in SQL.
+pub fn constant(place: &Place) -> String {
+    text(place)
+}
+
 /// So many sets of globals are applied, but for the properties of the database.
 pub fn set(count: usize) -> String {
     format!("UPDATE {SCHEMA}.progress SET sets = {count}, is_set_due = true; {KEEP_SETTINGS}")

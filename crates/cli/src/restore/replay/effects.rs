@@ -51,7 +51,7 @@ impl Replay<'_> {
             self.settle().await?;
             self.views.note(self.session, block.statement).await?;
             self.is_dirty = true;
-            return Ok(());
+            return self.refresh_now(block.statement).await;
         }
         let rights = Rc::clone(&self.rights);
         let Some(change) = rights.effect(effect, &block) else {
@@ -269,6 +269,9 @@ impl Replay<'_> {
         // Tables are counted by the names that they have here.
         self.counts.flush(self.session).await?;
         self.rows.forget();
+        if let Some(lanes) = &mut self.lanes {
+            lanes.forget(self.session.is_utf8());
+        }
         self.is_alone = true;
         self.help.end(self.session).await?;
         self.checks_on().await?;

@@ -11,8 +11,10 @@
 //! | [`squash`] | the net effect of changes between two schema changes, if wanted |
 //! | [`effects`] | schema changes |
 //! | [`turns`] | transactions of the source in transactions of the target, and sets of globals between them |
+//! | [`lanes`] | several sessions that apply changes of rows (`--jobs`) |
 //! | [`quiet`] | triggers and rules that would fire |
 //! | [`views`] | materialized views, filled at the end |
+//! | [`follow`] | a source that goes on: no end, but pauses |
 //! | [`lenient`] | statements that may fail, behind a loss |
 //! | [`end`] | what is only done when all else is there |
 //! | [`resume`] | what is kept in the target, to go on after a kill |
@@ -22,8 +24,10 @@ mod batch;
 mod copy;
 pub mod effects;
 mod end;
+mod follow;
 mod help;
 mod item;
+mod lanes;
 mod large;
 mod lenient;
 mod limited;
@@ -62,8 +66,12 @@ use crate::restore::rights::still::Still;
 use crate::restore::rights::Rights;
 use copy::Copy;
 use effects::Globals;
+pub use follow::{Applied, Pace};
 use help::Help;
 use item::{Batch, What};
+pub use lanes::progress::kept as lanes_of;
+use lanes::progress::Reached;
+use lanes::Lanes;
 use lenient::LeftOut;
 pub use quiet::Quiet;
 pub use reader::Reader;
@@ -141,6 +149,15 @@ pub struct Replay<'a> {
     deferred: Deferred,
     counts: Counts,
     reader: Option<Reader>,
+    /// Several sessions apply changes of rows; before they start, how many, and those beside the restore's own.
+    lanes: Option<Lanes>,
+    jobs: usize,
+    beside: Vec<Session>,
+    /// Statements and COPY blocks of the source's transaction so far, if one has begun.
+    items: u64,
+    is_within: bool,
+    /// The source goes on, and the target is read meanwhile.
+    is_followed: bool,
 }
 
 /// What a replay works with.
@@ -152,8 +169,17 @@ pub struct With<'a> {
     pub counts: Counts,
     /// One that was started earlier, at the place that `begun` of [`Replay::run`] names.
     pub reader: Option<Reader>,
+    pub ways: Ways,
+}
+
+/// How changes of rows are applied; by default one after the other, by one session.
+#[derive(Default)]
+pub struct Ways {
     /// Only the net effect of changes is wanted.
     pub squashes: bool,
+    /// How many sessions apply them, and those beside the restore's own.
+    pub jobs: usize,
+    pub beside: Vec<Session>,
 }
 
 impl<'a> Replay<'a> {
@@ -171,7 +197,7 @@ impl<'a> Replay<'a> {
             deferred,
             counts,
             reader,
-            squashes,
+            ways,
         } = with;
         let rows = Rows::new(session);
         Replay {
@@ -180,7 +206,7 @@ impl<'a> Replay<'a> {
             storage,
             globals,
             rows,
-            squash: squashes.then(Squash::default),
+            squash: ways.squashes.then(Squash::default),
             quiet: Quiet::default(),
             checks,
             may_check: true,
@@ -207,6 +233,12 @@ impl<'a> Replay<'a> {
             deferred,
             counts,
             reader,
+            lanes: None,
+            jobs: ways.jobs,
+            beside: ways.beside,
+            items: 0,
+            is_within: false,
+            is_followed: false,
         }
     }
 
@@ -216,13 +248,40 @@ impl<'a> Replay<'a> {
         begun: &Progress,
         progress: &mut dyn FnMut(u64, &str),
     ) -> Result<(Done, Quiet)> {
-        self.resume(begun).await?;
+        let reached = Reached::read(self.session, begun).await?;
+        let place = reached.place.clone();
+        self.resume(begun, &place).await?;
         self.begin_limited(begun).await?;
+        self.start_lanes(reached).await?;
         let (storage, plan) = (Arc::clone(&self.storage), Arc::clone(&self.plan));
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => Reader::start(storage, plan, &begun.place)?,
+            None => Reader::start(storage, plan, &place)?,
         };
+        if let Err(error) = self.replay(&mut reader, progress).await {
+            return Err(self.say_state(error).await);
+        }
+        self.end_lanes().await;
+        self.globals_before(None).await?;
+        self.finish().await
+    }
+
+    /// What is only done at the end.
+    async fn finish(mut self) -> Result<(Done, Quiet)> {
+        self.end().await?;
+        if let Some(lenient) = self.lenient {
+            self.done.not_applied = lenient.left_out();
+        }
+        self.done.warnings.extend(self.session.warnings());
+        self.done.failed = self.deferred.left();
+        Ok((self.done, self.quiet))
+    }
+
+    async fn replay(
+        &mut self,
+        reader: &mut Reader,
+        progress: &mut dyn FnMut(u64, &str),
+    ) -> Result<()> {
         while let Some(batch) = reader.batches.recv().await {
             let Batch {
                 items,
@@ -233,18 +292,13 @@ impl<'a> Replay<'a> {
             }
             progress(reader.bytes.load(Ordering::Relaxed), &self.file);
         }
-        self.commit().await?;
-        self.globals_before(None).await?;
-        self.end().await?;
-        if let Some(lenient) = self.lenient {
-            self.done.not_applied = lenient.left_out();
-        }
-        self.done.warnings.extend(self.session.warnings());
-        self.done.failed = self.deferred.left();
-        Ok((self.done, self.quiet))
+        self.commit().await
     }
 
     async fn item(&mut self, item::Item { line, what }: item::Item) -> Result<()> {
+        if what.is_own() {
+            self.open().await?;
+        }
         match what {
             What::Segment { file, header } => self.segment(file, &header).await,
             What::Begin { lsn, time } => self.begin(lsn, time).await,
@@ -255,8 +309,11 @@ impl<'a> Replay<'a> {
             }
             What::Sequences => {
                 self.done.sequences += 1;
-                self.open().await?;
                 self.units += 1;
+                (self.items, self.is_within) = (0, true);
+                if self.is_own() {
+                    self.open().await?;
+                }
                 Ok(())
             }
             What::Statement(text) => self.statement(line, text).await,
@@ -302,14 +359,19 @@ impl<'a> Replay<'a> {
             return Ok(());
         }
         self.commit().await?;
-        self.begin_segment(file);
-        self.session.set_encoding(&header.encoding).await?;
-        let settings = archive::segment::SETTINGS.iter();
-        for (name, value) in settings.filter(|(name, _)| !self.rights.lacks_setting(name)) {
-            let set = format!("SET {name} = {value}");
-            self.session.client.execute_typed(&set, &[]).await?;
+        if self.goes_on_in(&file) {
+            self.file = file;
+            return Ok(());
         }
+        self.begin_segment(file);
+        set_as(self.session, header, &self.rights).await?;
         self.rows.in_encoding_of(self.session);
+        if let Some(lanes) = &mut self.lanes {
+            for session in lanes.beside() {
+                set_as(session, header, &self.rights).await?;
+            }
+            lanes.forget(self.session.is_utf8());
+        }
         Ok(())
     }
 
@@ -320,6 +382,11 @@ impl<'a> Replay<'a> {
     }
 
     async fn statement(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
+        let Some(text) = self.by_lane(line, text).await? else {
+            return Ok(());
+        };
+        self.open().await?;
+        self.items += 1;
         self.checks_off().await?;
         self.counts.note(&text);
         self.statements += 1;
@@ -366,6 +433,10 @@ impl<'a> Replay<'a> {
                 let place = self.storage.place(&self.file);
                 hit(&format!("{place}:{line}"), count)
             }
+            Wrong::Copied(count, rows) => {
+                let message = format!("COPY took {count} rows of {rows}");
+                self.at(line, Error::failed(message, ""))
+            }
         }
     }
 
@@ -383,4 +454,15 @@ fn hit(place: &str, count: u64) -> Error {
     let hint =
         "The restored state differs from the source: report it, unless somebody edited the files.";
     Error::failed(message, hint)
+}
+
+/// Gives a session the settings of a segment.
+async fn set_as(session: &mut Session, header: &Header, rights: &Rights) -> Result<()> {
+    session.set_encoding(&header.encoding).await?;
+    let settings = archive::segment::SETTINGS.iter();
+    for (name, value) in settings.filter(|(name, _)| !rights.lacks_setting(name)) {
+        let set = format!("SET {name} = {value}");
+        session.client.execute_typed(&set, &[]).await?;
+    }
+    Ok(())
 }

@@ -90,6 +90,14 @@ pub fn find_outside(line: &[u8], text: &[u8]) -> Option<usize> {
     Some(walk.at - text.len())
 }
 
+/// The literal that begins at this byte, and where it ends.
+pub fn literal_at(line: &[u8], at: usize) -> Option<(Value, usize)> {
+    let mut walk = Walk::new(line);
+    walk.at = at;
+    let value = walk.literal()?;
+    Some((value, walk.at))
+}
+
 /// The bytes of a value, as the type's output function wrote them.
 pub fn bytes_of(line: &[u8], value: &Value) -> Option<Vec<u8>> {
     match value {
