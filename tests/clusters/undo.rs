@@ -34,9 +34,9 @@ fn refused(archive: &Path, options: &[&str], status: i32, message: &str) {
 #[test]
 fn a_transaction_is_taken_back_whatever_its_values_are() {
     let c = Cluster::backed_up();
-    if c.is_true("SELECT EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')") {
-        c.sql("CREATE COLLATION fold (provider = icu, locale = 'und-u-ks-level2', deterministic = false)");
-    } else {
+    let fold =
+        "CREATE COLLATION fold (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
+    if c.try_sql(fold).is_err() {
         skipped_in_part("nondeterministic collations: built without ICU");
         c.sql("CREATE COLLATION fold (locale = 'C')");
     }
