@@ -27,6 +27,7 @@ mod crash;
 mod ddl;
 mod denial_step_aside;
 mod denial_values;
+mod diff;
 mod disk;
 mod docs;
 mod docs_commands;
@@ -130,6 +131,7 @@ mod temporary_objects;
 mod type_edges;
 mod type_values;
 mod types;
+mod undo;
 mod upgrade;
 
 // Random transactions, in a folder of their own.

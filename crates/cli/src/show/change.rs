@@ -20,8 +20,9 @@ impl<'a> RowChange<'a> {
         let (operation, table) = statement::head(line)?;
         let parsed = Statement::parse(line);
         let is_read = parsed.is_some();
-        let (new, old) = parsed.map_or_else(Default::default, |parsed| {
-            (parsed.new, [parsed.old, parsed.was].concat())
+        let (new, old) = parsed.map_or_else(Default::default, |mut parsed| {
+            parsed.old.append(&mut parsed.was);
+            (parsed.new, parsed.old)
         });
         Some(RowChange {
             operation: match operation {
