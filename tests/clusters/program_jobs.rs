@@ -2,7 +2,8 @@
 
 use harness::{assert_identical, Cluster};
 
-use crate::program_resume::with_kills;
+use crate::program_restore::restore;
+use crate::program_resume::{with_kills, MENDED};
 
 /// Objects of many classes, with names that are no fun.
 const OBJECTS: &str = include_str!("program_base.sql");
@@ -152,4 +153,44 @@ fn thirty_kills_of_several_sessions_lose_nothing_and_repeat_nothing() {
     // Another number of sessions waits until all are at the same place.
     let jobs: [&[&str]; 4] = [&["--jobs", "3"], &["--jobs", "3"], &["--jobs", "2"], &[]];
     with_kills(&c, &target, 30, seed, &jobs);
+}
+
+#[test]
+fn a_moment_in_the_middle_and_an_error_are_told_from_each_other() {
+    let c = Cluster::backed_up();
+    c.sql(TABLES);
+    c.sql(
+        "CREATE TABLE copy_of (LIKE keyed); CREATE FUNCTION refuse(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+         RETURN current_database() = 'app' OR $1 < 150; END $$; CREATE TABLE guarded (a int PRIMARY KEY CHECK (refuse(a)))",
+    );
+    c.sql(
+        "DO $$ BEGIN FOR i IN 1 .. 3000 LOOP UPDATE keyed SET n = n + 1 WHERE id IN (i % 1999 + 1, (7 * i) % 1999 + 1);
+         INSERT INTO words VALUES ('w' || i, i); COMMIT; END LOOP; END $$",
+    );
+    let lsn = c.flush();
+    c.sql("INSERT INTO copy_of SELECT * FROM keyed");
+    c.sql("UPDATE keyed SET n = -1; INSERT INTO guarded SELECT generate_series(1, 200)");
+    c.flush();
+    let restored = c.restore_by_program(&c, &["--jobs", "4", "--until-lsn", &lsn]);
+    let rows = "SELECT count(*), sum(n * id) FROM ";
+    assert_eq!(
+        c.sql_in(&restored.database, &format!("{rows} keyed")),
+        c.sql(&format!("{rows} copy_of")),
+    );
+    // One of the last rows is refused, by one session.
+    let (status, said) = restore(&c, "stopped", &["--jobs", "4"]);
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("guarded"), "{said}");
+    let is_told = [
+        "It is as the source was after the commit at",
+        "no state that the source had",
+    ];
+    assert!(is_told.iter().any(|told| said.contains(told)), "{said}");
+    c.sql_in("stopped.restoring", MENDED);
+    let (status, said) = restore(&c, "stopped", &["--jobs", "2"]);
+    assert_eq!(status, 0, "{said}");
+    let (status, said) = restore(&c, "part", &["--jobs", "2", "--table", "keyed"]);
+    assert_eq!(status, 2, "{said}");
+    c.sql("CREATE OR REPLACE FUNCTION refuse(int) RETURNS bool LANGUAGE sql AS 'SELECT true'");
+    assert_identical((&c, c.database()), (&c, "stopped"));
 }
