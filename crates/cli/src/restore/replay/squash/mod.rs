@@ -13,11 +13,13 @@
 //! | [`net`] | the net effect, by key |
 //! | [`table`] | what is collected of a table |
 //! | [`definition`] | its columns and keys, by the catalog |
-//! | [`apply`] | the statements |
+//! | [`apply`], [`statements`], [`copies`] | how the target takes it |
 
 mod apply;
+mod copies;
 mod definition;
 mod net;
+mod statements;
 mod table;
 
 use std::collections::HashMap;

@@ -185,7 +185,8 @@ impl Table {
             return Err(Unknown);
         };
         let key = &keys[self.key];
-        (self.old.clear(), self.new.clear());
+        self.old.clear();
+        self.new.clear();
         match operation {
             Operation::Insert => {
                 if !push_key(&mut self.new, key, columns, |name| {
