@@ -2,19 +2,24 @@
 //! restored database is the same.
 
 use std::fmt::Write as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use harness::{assert_identical, program_command, Cluster};
+use harness::{assert_identical, program_command, run, Cluster};
 
-use crate::program_restore::restore;
+use crate::program_restore::{restore, run_restore};
 use crate::type_values::{prepare, Type};
 
 /// Restores what is there, with the net effect; the same as what is there.
 fn assert_squashes(c: &Cluster) {
     c.flush();
     let restored = c.restore(&["--squash"]);
+    assert!(
+        restored.output.contains("\nsquashed "),
+        "{}",
+        restored.output
+    );
     assert_identical((c, c.database()), (c, &restored.database));
 }
 
@@ -168,9 +173,7 @@ fn values_of_every_type_are_squashed() {
     for _ in 0..4 {
         c.sql(round);
     }
-    c.flush();
-    let restored = c.restore(&["--squash"]).database;
-    assert_identical((&c, c.database()), (&c, &restored));
+    assert_squashes(&c);
 }
 
 #[test]
@@ -226,6 +229,56 @@ fn a_squashed_restore_that_was_killed_goes_on() {
     }
     assert_eq!(status, Some(0), "after {kills} kills");
     assert_identical((&c, c.database()), (&c, "killed"));
+}
+
+/// A changed line of the open segment, whose checksum nobody has: the row that it names is not there.
+#[test]
+fn a_row_that_is_not_there_is_found_out_with_its_line() {
+    let c = with_tables();
+    c.sql("UPDATE plain SET b = 7; UPDATE plain SET b = 8; DELETE FROM swap WHERE id <= 90; UPDATE swap SET x = 'y'");
+    c.flush();
+    let copy = c.root().join("edited");
+    run(Command::new("cp")
+        .arg("-a")
+        .arg(c.database_directory())
+        .arg(&copy));
+    let open = c.segments().pop().expect("there is one");
+    let open = copy.join(
+        open.path
+            .strip_prefix(c.database_directory())
+            .expect("it is in it"),
+    );
+    let original = std::fs::read_to_string(&open).expect("it is text");
+    for (is, edited) in [
+        ("b = 8.00, c = ", " WHERE id = 100000;"),
+        ("DELETE FROM public.swap", " WHERE id = 100000;"),
+        ("UPDATE public.swap", " WHERE id = 100000;"),
+    ] {
+        let is_it = |line: &&str| line.contains(is) && line.ends_with(" WHERE id = 77;");
+        let is_other = |line: &&str| line.contains(is) && line.ends_with(" WHERE id = 177;");
+        let line = original
+            .lines()
+            .find(is_it)
+            .or_else(|| original.lines().find(is_other));
+        let line = line.unwrap_or_else(|| panic!("no line with {is}"));
+        let end = line.rfind(" WHERE ").expect("it has one");
+        let other = format!("{}{edited}", &line[..end]);
+        std::fs::write(&open, original.replace(line, &other)).expect("it can be written");
+        let number = 1 + original
+            .lines()
+            .position(|it| it == line)
+            .expect("it is there");
+        let (status, text) = run_restore(
+            &c,
+            copy.to_str().expect("it is UTF-8"),
+            "edited",
+            &["--squash"],
+        );
+        assert_eq!(status, 1, "{text}");
+        let said = format!("{number}: the statement hit 0 rows, not exactly one");
+        assert!(text.contains(&said), "{said}: {text}");
+        c.sql_in("postgres", "DROP DATABASE \"edited.restoring\"");
+    }
 }
 
 #[test]

@@ -250,6 +250,7 @@ impl Report {
             "transactions": done.applied,
             "skipped": done.skipped,
             "sequence_positions": done.sequences,
+            "squashed": done.squashed.map(|(changes, rows)| json!({"changes": changes, "rows": rows})),
             "last_lsn": lsn,
             "last_commit_at": at,
             "flags": done.flags,
@@ -264,6 +265,9 @@ impl Report {
                 "applied   {} transactions and {} sequence positions; the base has {} more\n",
                 done.applied, done.sequences, done.skipped
             );
+            if let Some((changes, rows)) = done.squashed {
+                text.push_str(&format!("squashed  {changes} changes of {rows} rows\n"));
+            }
             if let (Some(lsn), Some(at)) = (&lsn, &at) {
                 text.push_str(&format!("last      commit of {at} ({lsn})\n"));
             }

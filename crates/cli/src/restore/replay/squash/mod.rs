@@ -307,8 +307,13 @@ impl Replay<'_> {
             return Ok(());
         }
         squash.bytes = squash.bytes.saturating_sub(table.bytes);
+        let changes = table.changes;
         let net = match table.take() {
-            Collected::Net(net) => net,
+            Collected::Net(net) => {
+                let (all, rows) = self.done.squashed.unwrap_or_default();
+                self.done.squashed = Some((all + changes, rows + net.len() as u64));
+                net
+            }
             Collected::Few(lines) => {
                 for (place, text) in lines {
                     let sent = self.rows.send(place.line, text).await;

@@ -37,7 +37,7 @@ impl Collected {
     fn is_empty(&self) -> bool {
         match self {
             Collected::Few(lines) => lines.is_empty(),
-            Collected::Net(net) => net.is_empty(),
+            Collected::Net(net) => net.len() == 0,
         }
     }
 }
@@ -59,8 +59,9 @@ pub struct Table {
     /// By which of its keys rows are followed.
     pub key: usize,
     collected: Collected,
-    /// Bytes of the above, about.
+    /// Bytes of the above, about, and the number of changes.
     pub bytes: usize,
+    pub changes: u64,
     /// The columns that lines set, by their numbers in the order of the line; and the last one of these.
     shapes: HashMap<Vec<usize>, Rc<Columns>>,
     last: Rc<Columns>,
@@ -81,6 +82,7 @@ impl Table {
             key: 0,
             collected: Collected::Few(Vec::new()),
             bytes: 0,
+            changes: 0,
             shapes: HashMap::new(),
             last: Rc::default(),
             inserted: None,
@@ -110,7 +112,7 @@ impl Table {
 
     /// Takes out what is collected.
     pub fn take(&mut self) -> Collected {
-        self.bytes = 0;
+        (self.bytes, self.changes) = (0, 0);
         self.inserted = None;
         std::mem::replace(&mut self.collected, Collected::Few(Vec::new()))
     }
@@ -120,7 +122,7 @@ impl Table {
         let Definition::Table { .. } = self.definition else {
             return Taken::Not(text);
         };
-        match &mut self.collected {
+        let taken = match &mut self.collected {
             Collected::Few(lines) if lines.len() < FEW => {
                 self.bytes += text.len();
                 lines.push((place, text));
@@ -133,7 +135,9 @@ impl Table {
                 self.follow(operation, place, text)
             }
             Collected::Net(_) => self.follow(operation, place, text),
-        }
+        };
+        self.changes += u64::from(matches!(taken, Taken::Collected));
+        taken
     }
 
     fn follow(&mut self, operation: Operation, place: Place, text: Vec<u8>) -> Taken {
