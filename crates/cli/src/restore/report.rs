@@ -38,9 +38,16 @@ pub struct Report {
     told: u64,
     /// With the source: tables, rows, and differences.
     compared: Option<(usize, i64, Vec<String>)>,
+    /// Changes take less time than one by one.
+    squashes: bool,
 }
 
 impl Report {
+    /// With `--squash`, nobody knows before how many changes there are for each row.
+    pub fn squashing(self, squashes: bool) -> Report {
+        Report { squashes, ..self }
+    }
+
     pub fn new(output: &Output, source: &Source, plan: Arc<Plan>) -> Report {
         Report {
             output: *output,
@@ -51,6 +58,7 @@ impl Report {
             progress: output.progress(),
             told: 0,
             compared: None,
+            squashes: false,
         }
     }
 
