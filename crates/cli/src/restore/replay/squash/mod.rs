@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | [`net`] | the net effect, by key |
 //! | [`table`] | what is collected of a table |
+//! | [`template`] | lines of one form, which are read fast |
 //! | [`definition`] | its columns and keys, by the catalog |
 //! | [`apply`], [`statements`], [`copies`] | how the target takes it |
 
@@ -21,6 +22,7 @@ mod definition;
 mod net;
 mod statements;
 mod table;
+mod template;
 
 use std::collections::HashMap;
 
