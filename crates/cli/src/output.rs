@@ -30,6 +30,11 @@ impl Output {
         Output { is_json, is_quiet }
     }
 
+    /// Whether answers are for programs.
+    pub fn is_json(&self) -> bool {
+        self.is_json
+    }
+
     /// Of a command's work.
     pub fn progress(&self) -> Progress {
         Progress::new(self.is_json, self.is_quiet)

@@ -189,6 +189,7 @@ fn loading<'a>(
         sets_keys_aside: rights.is_no_replica() && !plan.segments.is_empty(),
         part: plan.part.as_ref(),
         on_error: options.on_error,
+        sessions: &[],
     }
 }
 
@@ -314,6 +315,21 @@ async fn execute(
     Ok(outcome)
 }
 
+/// How many sessions restore.
+fn jobs(options: &Restore, plan: &Plan, report: &Report, rights: &Rights) -> usize {
+    if options.jobs > 1 && rights.is_limited() {
+        report.warn(
+            "--jobs is for a superuser: another role is refused what lets sessions work side by side, and one restores",
+        );
+        return 1;
+    }
+    // A part is small, and its rows are moved in one transaction.
+    match &plan.part {
+        Some(_) => 1,
+        None => usize::from(options.jobs),
+    }
+}
+
 /// Base and changes.
 async fn fill(
     options: &Restore,
@@ -346,9 +362,17 @@ async fn fill(
     // Functions of ours are made before there are event triggers, which may fire always.
     target.sets.prepare(&session).await?;
     let checks = Checks::prepare(&session, skip_checks.clone()).await?;
+    let jobs = jobs(options, plan, report, rights);
     if target.progress.stage < Stage::Changes {
         report.begin("base", plan.figures.base_bytes);
         let mut tell = |bytes| report.read(bytes, "");
+        let encoding = &plan.base.metadata.source.encoding;
+        let count = if jobs > 1 { jobs } else { 0 };
+        let sessions = target.beside(count, encoding, rights).await?;
+        let loading = Loading {
+            sessions: &sessions,
+            ..loading
+        };
         base::load(&loading, &mut session, Some(&target.progress), &mut tell).await?;
         let loaded = Progress::read(&session).await?;
         let gone = || Error::failed("the progress of the restore has gone", "");
@@ -360,6 +384,12 @@ async fn fill(
         let count = usize::try_from(target.progress.sets).unwrap_or(usize::MAX);
         target.sets.apply_properties(&session, count).await?;
     }
+    // Sets of net changes are applied by one session: there is little left to divide.
+    let jobs = if options.squash { 1 } else { jobs };
+    // Lanes of an earlier run that have ended at different places are as many as then until they are at the same one.
+    let count = jobs.max(replay::lanes_of(&target.progress)?);
+    let encoding = &plan.base.metadata.source.encoding;
+    let beside = target.beside(count.max(1) - 1, encoding, rights).await?;
     report.begin("changes", plan.figures.segment_bytes);
     let storage = Arc::clone(&source.storage);
     let with = With {
@@ -370,6 +400,8 @@ async fn fill(
         counts: Counts::new(target.progress.kept("uncounted")?),
         reader,
         squashes: options.squash,
+        jobs,
+        beside,
     };
     let replay = Replay::new(&mut session, storage, Arc::clone(plan), with);
     let mut tell = |bytes, file: &str| report.read(bytes, file);

@@ -50,7 +50,7 @@ mod missed;
 mod missing;
 mod moved;
 mod options;
-mod pattern;
+pub mod pattern;
 mod permitted;
 mod possible;
 mod rows;
@@ -58,7 +58,7 @@ mod selection;
 mod shown;
 mod transaction;
 mod trusted;
-mod wanted;
+pub mod wanted;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -91,6 +91,11 @@ pub use wanted::Wanted;
 /// Which relations of the archive a part is about.
 pub fn find(storage: &dyn Storage, plan: &Plan, options: &Options) -> Result<Wanted> {
     Wanted::find(storage, plan, &Selection::of_options(options)?)
+}
+
+/// The same of the relation with an OID.
+pub fn find_oid(storage: &dyn Storage, plan: &Plan, oid: u32) -> Result<Wanted> {
+    Wanted::find(storage, plan, &Selection::of_oid(oid))
 }
 
 /// The files of the base that only a part with these relations reads are as their checksums say. The others were checked

@@ -176,6 +176,8 @@ fn given(options: &Restore) -> Vec<String> {
         archive: _,
         target: _,
         dry_run: _,
+        // As many sessions as the machine has room for today.
+        jobs: _,
         // Whether to fail does not change what is made.
         allow_earlier: _,
         until,

@@ -11,6 +11,7 @@
 //! | [`squash`] | the net effect of changes between two schema changes, if wanted |
 //! | [`effects`] | schema changes |
 //! | [`turns`] | transactions of the source in transactions of the target, and sets of globals between them |
+//! | [`lanes`] | several sessions that apply changes of rows (`--jobs`) |
 //! | [`quiet`] | triggers and rules that would fire |
 //! | [`views`] | materialized views, filled at the end |
 //! | [`lenient`] | statements that may fail, behind a loss |
@@ -24,6 +25,7 @@ pub mod effects;
 mod end;
 mod help;
 mod item;
+mod lanes;
 mod large;
 mod lenient;
 mod limited;
@@ -64,6 +66,9 @@ use copy::Copy;
 use effects::Globals;
 use help::Help;
 use item::{Batch, What};
+pub use lanes::progress::kept as lanes_of;
+use lanes::progress::Reached;
+use lanes::Lanes;
 use lenient::LeftOut;
 pub use quiet::Quiet;
 pub use reader::Reader;
@@ -143,6 +148,13 @@ pub struct Replay<'a> {
     deferred: Deferred,
     counts: Counts,
     reader: Option<Reader>,
+    /// Several sessions apply changes of rows; before they start, how many, and those beside the restore's own.
+    lanes: Option<Lanes>,
+    jobs: usize,
+    beside: Vec<Session>,
+    /// Statements and COPY blocks of the source's transaction so far, if one has begun.
+    items: u64,
+    is_within: bool,
 }
 
 /// What a replay works with.
@@ -156,6 +168,9 @@ pub struct With<'a> {
     pub reader: Option<Reader>,
     /// Only the net effect of changes is wanted.
     pub squashes: bool,
+    /// How many sessions apply changes of rows, and those of them beside the restore's own.
+    pub jobs: usize,
+    pub beside: Vec<Session>,
 }
 
 impl<'a> Replay<'a> {
@@ -174,6 +189,8 @@ impl<'a> Replay<'a> {
             counts,
             reader,
             squashes,
+            jobs,
+            beside,
         } = with;
         let rows = Rows::new(session);
         Replay {
@@ -209,6 +226,11 @@ impl<'a> Replay<'a> {
             deferred,
             counts,
             reader,
+            lanes: None,
+            jobs,
+            beside,
+            items: 0,
+            is_within: false,
         }
     }
 
@@ -218,24 +240,20 @@ impl<'a> Replay<'a> {
         begun: &Progress,
         progress: &mut dyn FnMut(u64, &str),
     ) -> Result<(Done, Quiet)> {
-        self.resume(begun).await?;
+        let reached = Reached::read(self.session, begun).await?;
+        let place = reached.place.clone();
+        self.resume(begun, &place).await?;
         self.begin_limited(begun).await?;
+        self.start_lanes(reached).await?;
         let (storage, plan) = (Arc::clone(&self.storage), Arc::clone(&self.plan));
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => Reader::start(storage, plan, &begun.place)?,
+            None => Reader::start(storage, plan, &place)?,
         };
-        while let Some(batch) = reader.batches.recv().await {
-            let Batch {
-                items,
-                share: _share,
-            } = batch?;
-            for item in items {
-                self.item(item).await?;
-            }
-            progress(reader.bytes.load(Ordering::Relaxed), &self.file);
+        if let Err(error) = self.replay(&mut reader, progress).await {
+            return Err(self.say_state(error).await);
         }
-        self.commit().await?;
+        self.end_lanes().await;
         self.globals_before(None).await?;
         self.end().await?;
         if let Some(lenient) = self.lenient {
@@ -246,7 +264,28 @@ impl<'a> Replay<'a> {
         Ok((self.done, self.quiet))
     }
 
+    async fn replay(
+        &mut self,
+        reader: &mut Reader,
+        progress: &mut dyn FnMut(u64, &str),
+    ) -> Result<()> {
+        while let Some(batch) = reader.batches.recv().await {
+            let Batch {
+                items,
+                share: _share,
+            } = batch?;
+            for item in items {
+                self.item(item).await?;
+            }
+            progress(reader.bytes.load(Ordering::Relaxed), &self.file);
+        }
+        self.commit().await
+    }
+
     async fn item(&mut self, item::Item { line, what }: item::Item) -> Result<()> {
+        if what.is_own() {
+            self.open().await?;
+        }
         match what {
             What::Segment { file, header } => self.segment(file, &header).await,
             What::Begin { lsn, time } => self.begin(lsn, time).await,
@@ -257,8 +296,11 @@ impl<'a> Replay<'a> {
             }
             What::Sequences => {
                 self.done.sequences += 1;
-                self.open().await?;
                 self.units += 1;
+                (self.items, self.is_within) = (0, true);
+                if self.is_own() {
+                    self.open().await?;
+                }
                 Ok(())
             }
             What::Statement(text) => self.statement(line, text).await,
@@ -305,13 +347,14 @@ impl<'a> Replay<'a> {
         }
         self.commit().await?;
         self.begin_segment(file);
-        self.session.set_encoding(&header.encoding).await?;
-        let settings = archive::segment::SETTINGS.iter();
-        for (name, value) in settings.filter(|(name, _)| !self.rights.lacks_setting(name)) {
-            let set = format!("SET {name} = {value}");
-            self.session.client.execute_typed(&set, &[]).await?;
-        }
+        set_as(self.session, header, &self.rights).await?;
         self.rows.in_encoding_of(self.session);
+        if let Some(lanes) = &mut self.lanes {
+            for session in lanes.beside() {
+                set_as(session, header, &self.rights).await?;
+            }
+            lanes.forget(self.session.is_utf8());
+        }
         Ok(())
     }
 
@@ -322,6 +365,11 @@ impl<'a> Replay<'a> {
     }
 
     async fn statement(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
+        let Some(text) = self.by_lane(line, text).await? else {
+            return Ok(());
+        };
+        self.open().await?;
+        self.items += 1;
         self.checks_off().await?;
         self.counts.note(&text);
         self.statements += 1;
@@ -368,6 +416,10 @@ impl<'a> Replay<'a> {
                 let place = self.storage.place(&self.file);
                 hit(&format!("{place}:{line}"), count)
             }
+            Wrong::Copied(count, rows) => {
+                let message = format!("COPY took {count} rows of {rows}");
+                self.at(line, Error::failed(message, ""))
+            }
         }
     }
 
@@ -385,4 +437,15 @@ fn hit(place: &str, count: u64) -> Error {
     let hint =
         "The restored state differs from the source: report it, unless somebody edited the files.";
     Error::failed(message, hint)
+}
+
+/// Gives a session the settings of a segment.
+async fn set_as(session: &mut Session, header: &Header, rights: &Rights) -> Result<()> {
+    session.set_encoding(&header.encoding).await?;
+    let settings = archive::segment::SETTINGS.iter();
+    for (name, value) in settings.filter(|(name, _)| !rights.lacks_setting(name)) {
+        let set = format!("SET {name} = {value}");
+        session.client.execute_typed(&set, &[]).await?;
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use futures_util::SinkExt;
 use super::apply::{ensure_count, Into, Kind, Sorted};
 use super::net::{Place, Row};
 use super::table::push_field;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Bytes of a COPY that are sent at once.
 const PIECE: usize = 256 << 10;
@@ -28,7 +28,7 @@ impl Into<'_> {
         let mut out = Vec::with_capacity(PIECE + PIECE / 4);
         let no_keys = b"\t\\N".repeat(self.key.columns.len());
         for (kind, row) in &sorted.rows {
-            let values = self.values(row);
+            let values = self.values(row)?;
             let letters: &[u8] = match kind {
                 Kind::Out => b"d",
                 Kind::InPlace => b"u",
@@ -88,7 +88,7 @@ impl Into<'_> {
         let mut out = Vec::with_capacity(PIECE + PIECE / 4);
         let is_new = |kind: Kind| matches!(kind, Kind::New | Kind::Whole);
         for (_, row) in sorted.rows.iter().filter(|(kind, _)| is_new(*kind)) {
-            let values = self.values(row);
+            let values = self.values(row)?;
             for (nth, number) in inserted.iter().enumerate() {
                 if nth > 0 {
                     out.push(b'\t');
@@ -107,18 +107,23 @@ impl Into<'_> {
     }
 
     /// The values that a row's lines set.
-    fn values<'r>(&self, row: &'r Row) -> Vec<Option<Value<'r>>> {
+    fn values<'r>(&self, row: &'r Row) -> Result<Vec<Option<Value<'r>>>> {
         let mut values: Vec<Option<Value<'r>>> = vec![None; self.columns.len()];
         for layer in &row.layers {
-            // It was parsed when it was collected.
-            let Some(statement) = Statement::parse(&layer.text) else {
-                continue;
+            let order = &layer.sets.order;
+            let statement = Statement::parse(&layer.text);
+            let statement = statement.filter(|statement| statement.new.len() == order.len());
+            let Some(statement) = statement else {
+                return Err(Error::failed(
+                    "a line that was collected cannot be read",
+                    "Please report it.",
+                ));
             };
-            for (number, (_, value)) in layer.sets.order.iter().zip(statement.new) {
+            for (number, (_, value)) in order.iter().zip(statement.new) {
                 values[*number] = Some(value);
             }
         }
-        values
+        Ok(values)
     }
 }
 

@@ -238,7 +238,7 @@ impl Replay<'_> {
         let Some(squash) = &mut self.squash else {
             return Ok(false);
         };
-        if squash.encoding != encoding {
+        if squash.encoding != encoding || self.lanes.is_some() {
             encoding.clone_into(&mut squash.encoding);
             return Ok(false);
         }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use archive::literal::push_escaped;
+use archive::segment::grammar::{WAS_BEGIN, WAS_END};
 use archive_query::history::literal::unescape;
 use archive_query::history::scanner::{end_of_quoted, Words};
 use archive_query::history::statement::Operation;
@@ -17,8 +18,9 @@ use super::net::Columns;
 /// A form.
 #[derive(Debug)]
 pub struct Template {
-    /// The text around the values: one more than there are values.
+    /// The text before each value, and behind the last one, without the end of the line.
     pieces: Vec<Vec<u8>>,
+    tail: Vec<u8>,
     pub sets: Rc<Columns>,
     /// Which values are those of the key before, and after.
     old: Vec<usize>,
@@ -53,9 +55,12 @@ impl Template {
             pieces.push(line[end..value.start].to_vec());
             end = value.end;
         }
-        pieces.push(line[end..].to_vec());
+        let rest = &line[end..];
+        let comment = memchr::memmem::find(rest, WAS_BEGIN);
+        let tail = &rest[..comment.unwrap_or(rest.len() - 1)];
         let template = Template {
             pieces,
+            tail: tail.to_vec(),
             sets: Rc::clone(sets),
             old,
             new,
@@ -68,11 +73,8 @@ impl Template {
     /// Whether a line is of this form; the places of its values.
     pub fn reads(&self, line: &[u8], places: &mut Vec<Place>) -> bool {
         places.clear();
-        let Some((last, pieces)) = self.pieces.split_last() else {
-            return false;
-        };
         let mut at = 0;
-        for piece in pieces {
+        for piece in &self.pieces {
             if !line[at..].starts_with(piece) {
                 return false;
             }
@@ -83,7 +85,8 @@ impl Template {
             places.push(place);
             at = end;
         }
-        line[at..] == **last
+        // What an UPDATE has changed may stand behind it in a comment, other values in each line.
+        line[at..].strip_prefix(&self.tail[..]).is_some_and(is_end)
     }
 
     /// Appends the key before and after as fields of a COPY row; false if a value of it is NULL.
@@ -201,7 +204,17 @@ fn values(line: &[u8], operation: Operation) -> Option<Vec<Range<usize>>> {
             break;
         }
     }
-    (words.rest() == b";").then_some(found)
+    is_end(words.rest()).then_some(found)
+}
+
+/// The end of a line, with or without a comment.
+fn is_end(rest: &[u8]) -> bool {
+    let comment = rest.strip_prefix(WAS_BEGIN);
+    rest == b";"
+        || comment.is_some_and(|rest| {
+            rest.strip_suffix(b";")
+                .is_some_and(|rest| rest.ends_with(WAS_END))
+        })
 }
 
 #[cfg(test)]
@@ -253,6 +266,18 @@ mod tests {
                 "-2",
             ),
             (
+                "UPDATE a SET id = 1, x = 'y' WHERE id = 1;",
+                "UPDATE a SET id = 3, x = null WHERE id = 2 /* was x = 'y, WHERE' */;",
+                "2",
+                "3",
+            ),
+            (
+                "UPDATE a SET id = 1 WHERE id = 'a'::s.t /* was x = 1 */;",
+                "UPDATE a SET id = 1 WHERE id = 'b'::s.t;",
+                "b",
+                "1",
+            ),
+            (
                 "DELETE FROM a WHERE id OPERATOR(ext.=) 'A'::ext.citext AND k = 1.5;",
                 "DELETE FROM a WHERE id OPERATOR(ext.=) 'B'::ext.citext AND k = 'NaN';",
                 "B",
@@ -274,6 +299,7 @@ mod tests {
             "UPDATE a SET id = 1, x = 'y' WHERE id = 1 AND x = 1;",
             "UPDATE a SET id = 1, y = 'y' WHERE id = 1;",
             "UPDATE a SET id = 1, x = 'y WHERE id = 1;",
+            "UPDATE a SET id = 1, x = 'y' WHERE id = 1 /* was x = 1;",
             "UPDATE a SET id = 1",
             "",
         ] {
