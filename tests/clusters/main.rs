@@ -98,6 +98,7 @@ mod program_rights;
 mod program_rights_left_out;
 mod program_rights_options;
 mod program_rights_roles;
+mod program_squash;
 mod program_sure;
 mod program_values;
 mod program_verify;
