@@ -77,6 +77,7 @@ async fn end(
             voice,
             status,
             newest: None,
+            next: None,
             failed: None,
             is_patient: false,
         };

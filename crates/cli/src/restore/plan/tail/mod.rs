@@ -49,6 +49,8 @@ pub struct Tail {
     pub end_lsn: Lsn,
     /// All that was committed up to then is in the files.
     pub end_at: Option<Time>,
+    /// When the first transaction committed that is not applied, as far as it is known.
+    pub oldest: Option<Time>,
     /// What is lost, each object once.
     pub lost: Vec<LostHere>,
     /// A closed segment that the manifest does not list is read although it may be one that is being copied.
@@ -90,6 +92,7 @@ impl Tail {
             before: None,
             listed: Vec::new(),
             end_at: None,
+            oldest: None,
             lost,
             takes_unlisted: false,
             newer: None,
@@ -287,6 +290,7 @@ impl Tail {
         let Some(last) = round.segments.last() else {
             return;
         };
+        self.oldest = None;
         let name = last.segment.name;
         self.waiting.retain(|planned| planned.segment.name >= name);
         let Some(planned) = self

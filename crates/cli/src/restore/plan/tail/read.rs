@@ -47,6 +47,13 @@ impl Tail {
         self.lose(needs.lost);
         self.end_lsn = self.end_lsn.max(facts.end_lsn);
         self.end_at = self.end_at.max(facts.latest);
+        if facts.transactions > 0 {
+            let first = segment
+                .entry
+                .as_ref()
+                .and_then(|entry| entry.first_commit_at);
+            self.oldest = self.oldest.or(first);
+        }
         self.plan(segment, facts.complete);
         Ok(())
     }
@@ -149,7 +156,10 @@ impl Tail {
                     }
                     continue;
                 }
-                Event::End { .. } => open.take().map(|(_, lsn, at)| (lsn, at)),
+                Event::End { .. } => open.take().map(|(_, lsn, at)| {
+                    self.oldest = self.oldest.or(at);
+                    (lsn, at)
+                }),
                 Event::Position { lsn, at, .. } => Some((lsn, Some(at))),
                 Event::Torn { is_cut: false, .. } if is_going_on => return Ok(false),
                 Event::Torn {
