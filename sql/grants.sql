@@ -18,6 +18,7 @@ REVOKE ALL ON FUNCTION incr_cluster_health() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_metrics() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_history(regclass, jsonb, timestamptz, timestamptz) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_history(regclass, text, timestamptz, timestamptz) FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_as_of(anyelement, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_report() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_teardown(boolean) FROM PUBLIC;
 

@@ -96,3 +96,13 @@ SET search_path = pg_catalog, pg_temp
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'incr_mark_wrapper';
 REVOKE ALL ON FUNCTION incr_mark(text) FROM PUBLIC;
+
+CREATE FUNCTION "incr_as_of"(
+    "relation" anyelement,
+    "moment" text
+) RETURNS SETOF anyelement
+VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'incr_as_of_wrapper';
+REVOKE ALL ON FUNCTION incr_as_of(anyelement, text) FROM PUBLIC;

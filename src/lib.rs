@@ -4,6 +4,7 @@
 //! Dependencies: archive <- pg (all unsafe code) <- features <- api.
 
 mod api;
+mod as_of;
 mod backup;
 mod capture;
 mod cluster_changes;

@@ -53,10 +53,15 @@ pub fn question(
         });
         columns.push(column);
     }
-    let has = |column: &KeyColumn| columns.contains(&column.name);
-    let mut primary = described.columns.iter().filter(|c| c.is_primary).peekable();
-    let has_primary = primary.peek().is_some() && primary.all(has);
-    let is_key = described.identity == Identity::Key || has_primary;
+    let has_all = |is_of_key: fn(&KeyColumn) -> bool| {
+        let key = described.columns.iter().filter(|column| is_of_key(column));
+        let mut key = key.map(|column| columns.contains(&column.name));
+        key.next()
+            .is_some_and(|first| first && key.all(|is_given| is_given))
+    };
+    let is_key = described.identity == Identity::Key
+        || has_all(|column| column.is_primary)
+        || has_all(|column| column.is_identity);
     let names = names_in_files(table)?;
     let tables = names.into_iter().map(|name| Table {
         name,

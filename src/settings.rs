@@ -42,6 +42,7 @@ static FSYNC_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_DATABASES: GucSetting<i32> = GucSetting::<i32>::new(128);
 static DECODING_WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(0);
 static COPY_THRESHOLD: GucSetting<i32> = GucSetting::<i32>::new(32);
+static OLD_VALUES: GucSetting<bool> = GucSetting::<bool>::new(false);
 static LAG_CRITICAL: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static LAG_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024);
 static AGE_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(24 * 3600);
@@ -137,6 +138,14 @@ fn define_capture() {
         c"Counts rows inserted into one table without a change to another in between. 0: never.",
         &COPY_THRESHOLD,
         (0, i32::MAX),
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_incrbackup.old_values",
+        c"Adds the old values of what an UPDATE changed to its line.",
+        c"As a comment, for tables with REPLICA IDENTITY FULL and a key.",
+        &OLD_VALUES,
+        GucContext::Sighup,
         GucFlags::default(),
     );
     GucRegistry::define_enum_guc(
@@ -255,6 +264,7 @@ pub struct AtStart {
     reader: Reader,
     decoding_work_mem_kb: Option<i32>,
     copy_threshold: u32,
+    old_values: bool,
 }
 
 /// The current values of [`AtStart`].
@@ -264,6 +274,7 @@ pub fn at_start() -> AtStart {
         reader: reader(),
         decoding_work_mem_kb: decoding_work_mem_kb(),
         copy_threshold: copy_threshold(),
+        old_values: old_values(),
     }
 }
 
@@ -312,6 +323,11 @@ pub fn decoding_work_mem_kb() -> Option<i32> {
 /// Number of rows after which a run of INSERTs is written as COPY; zero: never.
 pub fn copy_threshold() -> u32 {
     COPY_THRESHOLD.get() as u32
+}
+
+/// Whether UPDATEs show the old values of what they changed.
+pub fn old_values() -> bool {
+    OLD_VALUES.get()
 }
 
 /// Bytes of WAL held at which health is critical.

@@ -1,6 +1,7 @@
 //! The SQL functions. Each one checks that it can be used here, calls another module, and turns the result
 //! into rows. Errors are raised here and nowhere else.
 
+mod as_of;
 mod cluster;
 mod drill;
 mod history;

@@ -189,6 +189,25 @@ pub fn program(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// `pg_incrbackup`: beside pg_dump, or beside the server's own programs.
+pub fn own_program() -> PathBuf {
+    const NAME: &str = "pg_incrbackup";
+    let path = program(NAME);
+    if path.exists() {
+        return path;
+    }
+    server::binary_directory().join(NAME)
+}
+
+/// The failure to run [`own_program`], with where it comes from if it is not there.
+pub fn with_place_of_own_program(failure: Failure) -> Failure {
+    if failure.code == PgSqlErrorCode::ERRCODE_UNDEFINED_FILE {
+        return failure
+            .hint("`make install` of pg_incrbackup puts it beside the server's programs.");
+    }
+    failure
+}
+
 /// Runs a program until it exits, with its output written to `out`.
 pub fn run<W: Write>(
     name: &str,

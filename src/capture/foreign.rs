@@ -34,9 +34,11 @@ type Options = Vec<(&'static str, String)>;
 pub fn plugin_options(plugin_name: &str) -> Result<(Options, Option<Translator>)> {
     if plugin_name == "pg_incrbackup" {
         let copy_threshold = settings::copy_threshold().to_string();
+        let old_values = if settings::old_values() { "on" } else { "off" };
         let options = vec![
             ("framing", "on".to_owned()),
             ("copy_threshold", copy_threshold),
+            ("old_values", old_values.to_owned()),
         ];
         return Ok((options, None));
     }

@@ -1,7 +1,7 @@
 //! Runs `pg_incrbackup restore`, and reads its answers: a line of JSON each, errors on stderr.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use archive::drills;
 use archive::{ChainDir, DatabaseDir};
@@ -12,9 +12,6 @@ use super::client;
 use super::moment::Moment;
 use crate::backup::dump;
 use crate::pg::failure::Failure;
-use crate::pg::server;
-
-const NAME: &str = "pg_incrbackup";
 
 /// One answer; the program has others, and more in each.
 #[derive(Debug, Default, Deserialize)]
@@ -98,7 +95,7 @@ impl Wish<'_> {
             // Its other settings are its own.
             ("PGOPTIONS", client::SILENT.into()),
         ];
-        let program = path();
+        let program = dump::own_program();
         let mut line = Vec::new();
         let ran = client::run(&program, &arguments, &environment, None, |output| {
             for byte in output {
@@ -113,24 +110,9 @@ impl Wish<'_> {
             }
             Ok(())
         });
-        let ran = ran.map_err(|failure| {
-            if failure.code == PgSqlErrorCode::ERRCODE_UNDEFINED_FILE {
-                return failure
-                    .hint("`make install` of pg_incrbackup puts it beside the server's programs.");
-            }
-            failure
-        })?;
+        let ran = ran.map_err(dump::with_place_of_own_program)?;
         outcome(&program, &ran)
     }
-}
-
-/// Beside pg_dump, or beside the server's own programs.
-fn path() -> PathBuf {
-    let path = dump::program(NAME);
-    if path.exists() {
-        return path;
-    }
-    server::binary_directory().join(NAME)
 }
 
 /// A line that is none has no answer.
@@ -209,6 +191,8 @@ fn on_one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NAME: &str = "pg_incrbackup";
 
     fn ran(code: Option<i32>, output: &str, messages: &str) -> client::Ran {
         client::Ran {

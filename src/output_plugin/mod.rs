@@ -13,6 +13,7 @@ mod literal;
 pub mod options;
 mod relations;
 mod row_sql;
+mod was;
 mod writer;
 
 use archive::segment::{Lost, What};

@@ -1,4 +1,4 @@
-//! The plugin's options: two of decoder_raw, and two for our own workers.
+//! The plugin's options: two of decoder_raw, and three for our own workers.
 
 use pgrx::prelude::*;
 
@@ -14,6 +14,8 @@ pub struct Options {
     /// With framing: number of rows after which a run of INSERTs is written as COPY; 0: never.
     pub copy_threshold: u32,
     pub is_binary: bool,
+    /// With framing: an UPDATE that does not have them shows the old values of what it changed, as a comment.
+    pub old_values: bool,
     /// The database's encoding is UTF-8. Not an option; set by the session.
     pub is_utf8: bool,
 }
@@ -27,6 +29,7 @@ impl Options {
             match name.as_str() {
                 "include_transaction" => options.include_transaction = switch(name, value)?,
                 "framing" => options.framing = switch(name, value)?,
+                "old_values" => options.old_values = switch(name, value)?,
                 "copy_threshold" => {
                     let number = value.and_then(|value| value.parse().ok());
                     options.copy_threshold = number.ok_or_else(|| invalid(name, value))?;
@@ -67,5 +70,5 @@ fn unknown(name: &str) -> Failure {
         PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         format!("option \"{name}\" of output plugin pg_incrbackup is unknown"),
     )
-    .hint("Valid options are include_transaction, output_format, framing and copy_threshold.")
+    .hint("Valid options are include_transaction, output_format, framing, copy_threshold and old_values.")
 }

@@ -38,6 +38,9 @@ pub struct TableSql {
     identity_target: Option<Box<[u8]>>,
     /// The rows are written through the root of the partition tree.
     pub is_via_root: bool,
+    /// UPDATE and DELETE find a row by its key: that of the replica identity, or of a table with FULL one that also
+    /// belongs to where the rows are written.
+    pub has_key: bool,
     /// `INSERT INTO … VALUES (`, or the whole statement for a table without columns to write.
     pub insert_head: Box<[u8]>,
     /// Where `schema.table (column, …)` stands in it; nowhere where there is no column to copy.
@@ -167,7 +170,14 @@ fn table_sql(relation: OpenRelation, types: &mut Types, is_rewrite: bool) -> Tab
         root
     };
     let root = overriding.then(|| partition::root(relation)).flatten();
+    let has_key = match description.identity {
+        Identity::Key => true,
+        // The key of a partition may be that of another one's row, too.
+        Identity::Full => !is_via_root && description.columns.iter().any(|column| column.is_key),
+        Identity::Nothing => false,
+    };
     TableSql {
+        has_key,
         description,
         target,
         only_target: only_target.map(Vec::into_boxed_slice),

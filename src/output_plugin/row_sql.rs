@@ -3,11 +3,16 @@
 //! The dialect is decoder_raw's: `INSERT INTO s.t (a, b) VALUES (1, 2);`, `UPDATE s.t SET a = 1, b = 3 WHERE
 //! a = 1;`, `DELETE FROM s.t WHERE a = 1;`. Every UPDATE and DELETE identifies exactly one row, also among
 //! duplicates in a table without a key.
+//!
+//! Of a table with REPLICA IDENTITY FULL the old row is known. If the table has a key, an UPDATE only has the key and
+//! what it changed, and a DELETE has the key first and then the rest of the row, each value once, so that the files
+//! keep what was deleted.
 
 use pgrx::pg_sys;
 
 use super::literal::{self, Place};
 use super::relations::{written_columns, TableSql};
+use super::was;
 use crate::pg::decoding::column_type::Equality;
 use crate::pg::decoding::relation::{Column, Identity};
 use crate::pg::decoding::value::{push_hex, Form, Row};
@@ -36,6 +41,13 @@ impl Line {
     pub fn clear(&mut self) {
         self.sql.clear();
         self.sql.shrink_to(KEPT_ROOM);
+        self.is_too_long = false;
+    }
+
+    /// Ends an UPDATE of this length as it was before [`push_old_values`] replaced its last byte.
+    pub fn cut_old_values(&mut self, length: usize) {
+        self.sql.truncate(length - 1);
+        self.sql.push(b';');
         self.is_too_long = false;
     }
 
@@ -180,12 +192,45 @@ pub fn push_update(line: &mut Line, table: &TableSql, old: Option<&Row>, new: &R
         line.sql.truncate(start);
         return Update::Empty;
     }
-    push_where(line, table, old.unwrap_or(new));
+    push_where(line, table, old.unwrap_or(new), false);
     if always.is_empty() {
         Update::Written
     } else {
         Update::AlwaysIdentity(always)
     }
+}
+
+/// Adds the old values of what the UPDATE at the end of the line changed, unless its WHERE has them, as a comment in
+/// front of the semicolon: the line still ends with the statement, as all who read it expect. False if the line would be
+/// too long, and must be cut.
+pub fn push_old_values(line: &mut Line, table: &TableSql, old: &Row, new: &Row) -> bool {
+    if table.identity() != Identity::Full || !has_key(table, old) {
+        return true;
+    }
+    let end = line.sql.len() - 1;
+    let mut before: &[u8] = was::BEGIN;
+    for column in written_columns(&table.description.columns) {
+        let is_unchanged = |value: &pg_sys::Datum| column.is_unchanged_toast(*value);
+        let is_same = new.get(column.index).as_ref().is_some_and(is_unchanged)
+            || is_known_same(column, true, Some(old), new);
+        if column.is_key || is_same {
+            continue;
+        }
+        if before == was::BEGIN {
+            line.sql.truncate(end);
+        }
+        line.push(before);
+        was::push_name(&mut line.sql, &column.quoted);
+        line.push(b" = ");
+        let start = line.sql.len();
+        line.push_value(column, old, Place::Value);
+        was::mask(&mut line.sql, start);
+        before = b", ";
+    }
+    if before != was::BEGIN {
+        line.push(was::END).push(b";");
+    }
+    !line.is_too_long && line.sql.len() <= LONGEST_LINE
 }
 
 /// True if the WAL proves that the UPDATE did not change the column.
@@ -208,17 +253,43 @@ fn is_known_same(column: &Column, is_full: bool, old: Option<&Row>, new: &Row) -
 pub fn push_delete(line: &mut Line, table: &TableSql, old: &Row) {
     line.push(b"DELETE FROM ");
     line.push(table.only_target());
-    push_where(line, table, old);
+    push_where(line, table, old, true);
 }
 
-fn push_where(line: &mut Line, table: &TableSql, row: &Row) {
+/// `is_whole`: with all that is known of the row.
+fn push_where(line: &mut Line, table: &TableSql, row: &Row, is_whole: bool) {
     line.push(b" WHERE ");
-    if table.identity() == Identity::Key {
+    if has_key(table, row) {
         push_key(line, table, row);
+        if is_whole && table.identity() == Identity::Full {
+            push_rest(line, table, row);
+        }
     } else {
         push_one_of_the_same(line, table, row);
     }
     line.push(b";");
+}
+
+/// A NOT NULL constraint that is NOT VALID (from 18) says nothing of the rows that were there before it.
+fn has_key(table: &TableSql, row: &Row) -> bool {
+    let mut columns = table.description.columns.iter();
+    table.has_key
+        && (table.identity() == Identity::Key
+            || columns.all(|column| !column.is_key || row.get(column.index).is_some()))
+}
+
+/// Each other value once, behind the key. What a restore computes itself is not compared.
+fn push_rest(line: &mut Line, table: &TableSql, row: &Row) {
+    let columns = written_columns(&table.description.columns);
+    for column in columns.filter(|column| !column.is_key) {
+        if can_compare(column, row) {
+            line.push(b" AND ");
+            push_comparison(line, column, row);
+        } else if needs_text(column, row) {
+            line.push(b" AND ");
+            push_text_comparison(line, column, row);
+        }
+    }
 }
 
 fn push_key(line: &mut Line, table: &TableSql, row: &Row) {

@@ -18,7 +18,9 @@ use super::frame;
 use super::options::Options;
 use super::relations::TableSql;
 use super::row_sql::{self, Line, Update};
+use crate::passing::raise_if_passing;
 use crate::pg::decoding::callbacks::{Change, RowTarget, Transaction};
+use crate::pg::decoding::invalidation;
 use crate::pg::decoding::moved_sequences;
 use crate::pg::decoding::row_guard::guarded;
 use crate::pg::decoding::value::Row;
@@ -116,6 +118,9 @@ impl<'a> Writer<'a> {
                 self.start_line(b'S');
                 let line = &mut *self.line;
                 let made = guarded(|| row_sql::push_update(line, table, *old, new))?;
+                if let Some(old) = old.filter(|_| self.options.old_values) {
+                    self.show_old_values(table, old, new, &made);
+                }
                 match made {
                     _ if self.line.is_too_long => self.flag_long_row(table, relation, change),
                     Update::Written => self.send_line(),
@@ -136,6 +141,26 @@ impl<'a> Writer<'a> {
             Change::Delete { .. } => self.lose_row(table, relation, "DELETE"),
         }
         Ok(())
+    }
+
+    /// A comment is no reason to lose the change: where it cannot be written, there is none.
+    fn show_old_values(&mut self, table: &TableSql, old: &Row, new: &Row, made: &Update) {
+        if *made == Update::Empty || self.line.is_too_long {
+            return;
+        }
+        let line = &mut *self.line;
+        let end = line.sql.len();
+        let shown = guarded(|| row_sql::push_old_values(line, table, old, new));
+        if let Err(failure) = &shown {
+            raise_if_passing(failure);
+            // Caches of output functions may be in an inconsistent state.
+            invalidation::note_everything();
+        }
+        let is_valid =
+            |sql: &[u8]| !self.options.is_utf8 || std::str::from_utf8(&sql[end - 1..]).is_ok();
+        if !matches!(shown, Ok(true)) || !is_valid(&self.line.sql) {
+            self.line.cut_old_values(end);
+        }
     }
 
     /// A partition's rewritten rows cannot replace its old ones if a restore may have put those into another

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms (files and directories of `src`), the lowest first.
-const FLOORS: [&str; 24] = [
+const FLOORS: [&str; 25] = [
     "cluster_changes",
     "pg",
     "settings",
@@ -23,6 +23,7 @@ const FLOORS: [&str; 24] = [
     "replica_identity",
     "backup",
     "drill",
+    "as_of",
     "lost_extension",
     "health",
     "effects",
@@ -34,7 +35,7 @@ const FLOORS: [&str; 24] = [
 ];
 
 /// The rooms of `crates/archive/src`, the lowest first.
-const FLOORS_OF_ARCHIVE: [&str; 37] = [
+const FLOORS_OF_ARCHIVE: [&str; 38] = [
     "escape",
     "literal",
     "failpoint",
@@ -46,6 +47,7 @@ const FLOORS_OF_ARCHIVE: [&str; 37] = [
     "sqlstate",
     "error",
     "time",
+    "time_text",
     "dump",
     "durable",
     "checksum",

@@ -82,6 +82,7 @@ pub mod snapshot;
 pub mod sqlstate;
 pub mod storage;
 pub mod time;
+pub mod time_text;
 pub mod verify;
 
 pub use error::{DirectoryError, Error, Result};

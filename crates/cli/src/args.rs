@@ -56,6 +56,27 @@ pub enum Command {
     #[command(after_help = AFTER_HELP)]
     Restore(Box<Restore>),
 
+    /// What happened: transactions between two moments as SQL, by table, key, transaction, text
+    ///
+    /// In commit order, each with what was typed (of schema changes) and what came of it. Only the files are read, and
+    /// nothing is changed. It is for reading: long values are shortened, control characters spelled out.
+    #[command(after_help = AFTER_HELP)]
+    Show(Box<crate::show::Show>),
+
+    /// The rows of one table as they were at a moment, as CSV, SQL or COPY: from the files alone, without a server
+    ///
+    /// It reads the table's rows from a base and applies the changes in the segments to them, in memory and, beyond 64 MB, in
+    /// a temporary file (TMPDIR). What only a server can compute is refused, with the place in the files.
+    #[command(after_help = AFTER_HELP)]
+    Extract(Box<crate::extract::Extract>),
+
+    /// What differs between two moments: rows inserted, updated and deleted, table by table, and schema changes
+    ///
+    /// It compares states: a row that was changed and changed back is no difference. Only the files are read. The exit status
+    /// is 0 whether anything differs or not.
+    #[command(after_help = AFTER_HELP)]
+    Diff(Box<crate::diff::Diff>),
+
     /// A warm copy: a database that follows the archive, at its end or a fixed delay behind it
     ///
     /// It loads a base, as restore does, and then applies every transaction in commit order, as it comes, until it is stopped
@@ -146,6 +167,21 @@ pub struct Restore {
     #[arg(long, help_heading = "The restore", value_name = "WHAT", value_enum, default_value_t = OnError::Defer)]
     pub on_error: OnError,
 
+    /// Restore by this many sessions at once
+    ///
+    /// Tables of the base, and then its indexes and constraints, are loaded and made at the same time, and changes of rows are
+    /// divided by the keys of their tables. Schema changes, and what must stay in order, are applied when all that is before
+    /// them is there. A role that is not a superuser restores by one session. With --squash the base alone is divided.
+    #[arg(
+        long,
+        help_heading = "The restore",
+        value_name = "N",
+        default_value_t = 1,
+        conflicts_with_all = ["table", "schema"],
+        value_parser = clap::value_parser!(u16).range(1..=64)
+    )]
+    pub jobs: u16,
+
     /// Compare with the source, which is running, by a checksum of each table
     ///
     /// Its tables are read first, under one snapshot; what that sees is restored, and compared at the end. Differences are
@@ -164,6 +200,14 @@ pub struct Restore {
     /// difference is listed, and the exit status is 1.
     #[arg(long, help_heading = "The restore")]
     pub no_count: bool,
+
+    /// Between two schema changes, apply only the net effect of the changes of each row
+    ///
+    /// Faster where the same rows were changed again and again: fifty updates of a row are one. The restored database is the same.
+    /// Changes are collected in memory (256 MB at most) and applied as sets. Tables without a key are restored change by
+    /// change, as without it. The role must be a superuser, or one that may set session_replication_role.
+    #[arg(long, help_heading = "The restore")]
+    pub squash: bool,
 
     /// Choose and check only, and show the plan; the target is not touched
     ///

@@ -28,6 +28,7 @@ impl Outcome {
                 Outcome::Damaged
             }
             Error::Archive(_)
+            | Error::Closed
             | Error::Failed { .. }
             | Error::Unavailable { .. }
             | Error::Server(_) => Outcome::Failed,
@@ -74,6 +75,10 @@ pub enum Error {
     /// A server is gone, or out of what it needs: this says nothing about the archive.
     #[error("{message}")]
     Unavailable { message: String, hint: String },
+
+    /// Whoever read the output has closed it: nobody is told.
+    #[error("the output is closed")]
+    Closed,
 
     #[error(transparent)]
     Archive(#[from] archive::Error),
@@ -156,7 +161,7 @@ impl Error {
             Error::Archive(archive::Error::Damaged { .. }) => {
                 "Take the file from another copy of the archive; pg_incrbackup verify says what it costs."
             }
-            Error::Archive(_) => "",
+            Error::Archive(_) | Error::Closed => "",
             Error::Server(error) => error.as_db_error().and_then(|e| e.hint()).unwrap_or(""),
         }
     }

@@ -16,22 +16,32 @@
 //! | [`shown`] | texts and figures as people read them |
 //! | [`info`] | what an archive holds |
 //! | [`restore`] | the way back: prepare, plan, execute |
+//! | [`past`] | what commands without a server need: a plan, and the engine that knows rows |
+//! | [`extract`] | the rows of a table as of a moment |
 //! | [`verify`] | whether it is sound |
+//! | [`stretch`] | what was committed between two moments |
+//! | [`show`] | the same as SQL, for people and for programs |
+//! | [`diff`] | what differs between two moments |
 //! | [`check`] | what a database needs to be backed up |
 //! | [`packaging`] | man pages and completions |
 
 mod args;
 mod check;
 mod connection;
+mod diff;
 mod error;
+mod extract;
 mod info;
 mod output;
 mod packaging;
+mod past;
 mod progress;
 mod quote;
 mod restore;
+mod show;
 mod shown;
 mod source;
+mod stretch;
 mod verify;
 
 use std::process::ExitCode;
@@ -50,8 +60,11 @@ fn main() -> ExitCode {
     let outcome = match &program.command {
         Command::Info(archive) => info::run(archive, &output),
         Command::Restore(options) => restore::run(options, &output),
+        Command::Diff(options) => diff::run(options, &output),
+        Command::Show(options) => show::run(options, &output),
         Command::Follow(options) => restore::follow::run(options, &output),
         Command::Verify(archive) => verify::run(archive, &output),
+        Command::Extract(options) => extract::run(options, &output),
         Command::Check { server } => check::run(server, &output),
         Command::Man { directory } => packaging::man_pages(directory),
         Command::Completions { shell } => packaging::completions(*shell),
@@ -59,7 +72,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(outcome) => outcome.status(),
         Err(error) => {
-            output.error(&error);
+            if !matches!(error, error::Error::Closed) {
+                output.error(&error);
+            }
             Outcome::of(&error).status()
         }
     }

@@ -30,7 +30,7 @@ impl Output {
         Output { is_json, is_quiet }
     }
 
-    /// Answers are objects of JSON.
+    /// Whether answers are for programs.
     pub fn is_json(&self) -> bool {
         self.is_json
     }

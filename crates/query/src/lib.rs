@@ -7,8 +7,10 @@
 //! | --- | --- |
 //! | [`catalog`] | what is there, and which moments can be restored |
 //! | [`history`] | what happened to a row |
+//! | [`past`] | the rows of tables as they were at a moment |
 //! | [`report`] | a page about a database's archive |
 
 pub mod catalog;
 pub mod history;
+pub mod past;
 pub mod report;

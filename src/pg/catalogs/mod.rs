@@ -7,3 +7,4 @@ pub mod identity_notes;
 pub mod row_key;
 pub mod scan;
 pub mod sequence;
+pub mod table_type;

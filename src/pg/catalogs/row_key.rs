@@ -9,11 +9,13 @@ use crate::pg::decoding::column_type::Types;
 use crate::pg::decoding::relation::{with_relation, Column, Identity};
 use crate::pg::decoding::value::in_context;
 use crate::pg::server::session::OutputSettings;
+use crate::pg::server::untrusted::Untrusted;
 
 /// A column of the table in question.
 pub struct KeyColumn {
     pub name: Vec<u8>,
-    /// UPDATE and DELETE statements identify rows by it.
+    /// UPDATE and DELETE statements identify rows by it: it is of the replica identity, or of the key of a table with
+    /// FULL.
     pub is_identity: bool,
     pub is_primary: bool,
     /// Segments contain its values.
@@ -80,32 +82,6 @@ pub fn written_text(table: pg_sys::Oid, column: &[u8], text: &[u8]) -> Option<Ve
         is_whole.then_some(out)
     });
     written.flatten()
-}
-
-/// The privileges of a table's owner, for code that may have been written by somebody other than the caller:
-/// a security-restricted operation, as in ANALYZE for functions of indexes. An error restores the caller's
-/// with the abort of the transaction.
-struct Untrusted {
-    role: pg_sys::Oid,
-    context: i32,
-}
-
-impl Untrusted {
-    fn enter(owner: pg_sys::Oid) -> Self {
-        let (mut role, mut context) = (pg_sys::InvalidOid, 0);
-        // SAFETY: plain calls inside a transaction.
-        unsafe {
-            pg_sys::GetUserIdAndSecContext(&mut role, &mut context);
-            let restricted = context | pg_sys::SECURITY_RESTRICTED_OPERATION as i32;
-            pg_sys::SetUserIdAndSecContext(owner, restricted);
-        }
-        Self { role, context }
-    }
-
-    fn leave(self) {
-        // SAFETY: gives back what `enter` found.
-        unsafe { pg_sys::SetUserIdAndSecContext(self.role, self.context) }
-    }
 }
 
 fn type_of(table: pg_sys::Oid, index: usize) -> (pg_sys::Oid, i32) {

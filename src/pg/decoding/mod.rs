@@ -19,4 +19,5 @@ pub mod row_guard;
 pub mod slot;
 pub mod snapshot;
 pub mod timeline;
+mod unique_key;
 pub mod value;

@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 
 use super::column_type::{ColumnType, Types};
 use super::privileges;
+use super::unique_key;
 use super::value::Row;
 use crate::pg::catalogs::scan::{scan, Catalog, Key, Versions};
 use crate::pg::compat;
@@ -50,6 +51,7 @@ pub struct Column {
     /// Computed when read (from 18): a row in the WAL has NULL there.
     pub is_virtual: bool,
     pub is_identity_always: bool,
+    /// It is of the replica identity's index, or of the key of a table with REPLICA IDENTITY FULL.
     pub is_key: bool,
     is_not_null: bool,
 }
@@ -183,16 +185,20 @@ impl OpenRelation {
         let descriptor = self.tuple_descriptor();
         // SAFETY: the descriptor belongs to an open relation.
         let natts = unsafe { (*descriptor).natts } as usize;
-        let columns: Box<[_]> = (0..natts)
+        let mut columns: Box<[_]> = (0..natts)
             // SAFETY: the index is below natts.
             .map(|index| (index, unsafe { compat::attribute(descriptor, index) }))
             .filter(|(_, attribute)| !attribute.attisdropped)
             .map(|(index, attribute)| column(index, attribute, keys.contains(&index), types))
             .collect();
+        let identity = self.identity(!keys.is_empty());
+        if identity == Identity::Full {
+            self.mark_key(&mut columns);
+        }
         Description {
             names_roles: columns.iter().any(|column| column.kind.holds_privileges()),
             columns,
-            identity: self.identity(!keys.is_empty()),
+            identity,
             has_children: self.kind() == b'r' && self.form().relhassubclass,
         }
     }
@@ -203,6 +209,28 @@ impl OpenRelation {
             b'n' => Identity::Nothing,
             _ if has_key => Identity::Key,
             _ => Identity::Nothing,
+        }
+    }
+
+    /// Of a table with REPLICA IDENTITY FULL. A value that a restore computes itself, or for which it has no equality or
+    /// no text, is no key there.
+    fn mark_key(&self, columns: &mut [Column]) {
+        let descriptor = self.tuple_descriptor();
+        let found = unique_key::columns(self.oid(), |part| {
+            let column = columns.iter().find(|column| column.index == part.column);
+            column.is_some_and(|column| {
+                // SAFETY: the descriptor belongs to an open relation, which has the column.
+                let attribute = unsafe { compat::attribute(descriptor, column.index) };
+                column.is_not_null
+                    && !column.is_generated
+                    && !column.kind.has_no_input
+                    && !column.kind.holds_rows
+                    && column.kind.equality.is_some()
+                    && part.is_unique_for_equality(attribute.atttypid, attribute.attcollation)
+            })
+        });
+        for column in columns {
+            column.is_key = found.contains(&column.index);
         }
     }
 

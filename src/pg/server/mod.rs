@@ -9,7 +9,9 @@ pub mod query;
 pub mod session;
 pub mod shared;
 pub mod signals;
+pub mod table_rows;
 pub mod transaction;
+pub(in crate::pg) mod untrusted;
 pub mod wake;
 
 use std::ffi::{CStr, OsStr};

@@ -45,6 +45,11 @@ pub(in crate::pg) fn on_its_own(program: &Path) -> Command {
 }
 
 impl Program {
+    /// One is running already: there is one at a time.
+    pub fn is_running() -> bool {
+        RUNNING.load(Ordering::SeqCst) != 0
+    }
+
     /// Starts `program` with these arguments, without the server's `PG…` environment variables, with messages
     /// in English, and with a umask that makes files readable only by their owner.
     pub fn start<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> io::Result<Program> {

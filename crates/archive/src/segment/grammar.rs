@@ -25,6 +25,10 @@ pub const COPY_PREFIX: &str = "COPY ";
 pub const COPY_SUFFIX: &str = " FROM stdin;";
 /// The prefix of a line that sets a sequence; such lines don't count as statements.
 pub const SETVAL_PREFIX: &str = "SELECT pg_catalog.setval(";
+/// In an UPDATE, before its semicolon: old values as a comment, which begins so …
+pub const WAS_BEGIN: &[u8] = b" /* was ";
+/// … and ends so. Names and values in it have neither in them.
+pub const WAS_END: &[u8] = b" */";
 /// The longest structural line that is read; a longer one is damage. Values are truncated to fit.
 pub const LONGEST_COMMENT: usize = 4096;
 

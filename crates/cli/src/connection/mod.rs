@@ -68,6 +68,12 @@ impl Session {
     pub fn warnings(&self) -> Vec<String> {
         std::mem::take(&mut *self.warnings.lock().expect("nobody panics with it"))
     }
+
+    /// Adds those of another session that works for this one.
+    pub fn add_warnings(&self, warnings: Vec<String>) {
+        let mut own = self.warnings.lock().expect("nobody panics with it");
+        own.extend(warnings);
+    }
 }
 
 /// Runs what talks to servers, to its end.

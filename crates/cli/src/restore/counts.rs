@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use archive_query::history::statement::truncated;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::Client;
 
 use crate::connection::{Raw, Session};
 use crate::error::Result;
@@ -17,9 +18,9 @@ use crate::restore::progress::sql;
 
 /// Adds to the numbers of tables.
 const ADD: &str = "INSERT INTO incr_restore.counts AS c \
-    SELECT to_regclass(name)::oid, sum(more) FROM unnest($1, $2) AS n (name, more) \
+    SELECT to_regclass(name)::oid, $3, sum(more) FROM unnest($1, $2) AS n (name, more) \
     WHERE to_regclass(name) IS NOT NULL GROUP BY 1 \
-    ON CONFLICT (relation) DO UPDATE SET rows = c.rows + EXCLUDED.rows";
+    ON CONFLICT (relation, lane) DO UPDATE SET rows = c.rows + EXCLUDED.rows";
 
 /// Tables, and their partitions, have no rows.
 const CLEAR: &str = "UPDATE incr_restore.counts SET rows = 0 WHERE relation IN (\
@@ -65,6 +66,9 @@ pub struct Counts {
     /// Why the files do not say it.
     unknown: Option<String>,
     has_new_reason: bool,
+    /// Whose rows they are: sessions that work at the same time have numbers of their own, so that none waits for
+    /// another.
+    lane: i32,
 }
 
 impl Counts {
@@ -74,6 +78,20 @@ impl Counts {
             unknown,
             ..Counts::default()
         }
+    }
+
+    /// Those of the session with this number, beside these; 0 is the restore's own.
+    pub fn beside(&self, lane: i32) -> Counts {
+        Counts {
+            unknown: self.unknown.clone(),
+            lane,
+            ..Counts::default()
+        }
+    }
+
+    /// Of the session that they are of.
+    pub fn lane(&self) -> i32 {
+        self.lane
     }
 
     /// What follows is not in the files row by row.
@@ -130,6 +148,14 @@ impl Counts {
 
     /// Puts the numbers into the target, in the transaction of the rows, and before names change.
     pub async fn flush(&mut self, session: &Session) -> Result<()> {
+        Ok(self.flush_by(&session.client).await?)
+    }
+
+    /// The same, by a client alone.
+    pub async fn flush_by(
+        &mut self,
+        client: &Client,
+    ) -> std::result::Result<(), tokio_postgres::Error> {
         self.store_last();
         if self.changes.is_empty() {
             return Ok(());
@@ -137,9 +163,12 @@ impl Counts {
         let (tables, rows): (Vec<Vec<u8>>, Vec<i64>) = self.changes.drain().unzip();
         let tables: Vec<_> = tables.iter().map(|table| readable(table)).collect();
         let tables = array(&tables);
-        let values: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&Raw(&tables), Type::TEXT_ARRAY), (&rows, Type::INT8_ARRAY)];
-        session.client.query_typed(ADD, &values).await?;
+        let values: [(&(dyn ToSql + Sync), Type); 3] = [
+            (&Raw(&tables), Type::TEXT_ARRAY),
+            (&rows, Type::INT8_ARRAY),
+            (&self.lane, Type::INT4),
+        ];
+        client.query_typed(ADD, &values).await?;
         Ok(())
     }
 

@@ -45,7 +45,7 @@ use deferred::Deferred;
 use plan::{Moment, Plan, Wish};
 use progress::sql::keep;
 use progress::{Identity, Left, Progress, Stage};
-use replay::{Quiet, Reader, Replay, With};
+use replay::{Quiet, Reader, Replay, Ways, With};
 use report::Report;
 use rights::left_out::LeftOut;
 use rights::Rights;
@@ -100,6 +100,15 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
 
 /// Roles and tablespaces are a superuser's.
 fn ensure_permitted(options: &Restore, role: &rights::Role) -> Result<()> {
+    if options.squash && !role.is_superuser && !role.may_be_replica {
+        let message = format!(
+            "--squash applies changes of tables in another order than the source, and the role \"{}\" of --target may not \
+             set session_replication_role",
+            role.name
+        );
+        let hint = "Connect as a superuser, or leave --squash out.";
+        return Err(Error::failed(message, hint));
+    }
     if options.compare.is_some() && !role.is_superuser {
         let message = format!(
             "--compare reads all large objects, and the role \"{}\" of --target is not a superuser",
@@ -182,6 +191,7 @@ fn loading<'a>(
         sets_keys_aside: rights.is_no_replica() && !plan.segments.is_empty(),
         part: plan.part.as_ref(),
         on_error: options.on_error,
+        sessions: &[],
     }
 }
 
@@ -307,6 +317,21 @@ async fn execute(
     Ok(outcome)
 }
 
+/// How many sessions restore.
+fn jobs(options: &Restore, plan: &Plan, report: &Report, rights: &Rights) -> usize {
+    if options.jobs > 1 && rights.is_limited() {
+        report.warn(
+            "--jobs is for a superuser: another role is refused what lets sessions work side by side, and one restores",
+        );
+        return 1;
+    }
+    // A part is small, and its rows are moved in one transaction.
+    match &plan.part {
+        Some(_) => 1,
+        None => usize::from(options.jobs),
+    }
+}
+
 /// Base and changes.
 async fn fill(
     options: &Restore,
@@ -326,7 +351,14 @@ async fn fill(
         )?),
         None => None,
     };
-    let (mut session, checks) = load(options, source, plan, target, report, rights).await?;
+    let loaded = load(options, source, plan, target, report, rights).await?;
+    let (mut session, checks) = (loaded.session, loaded.checks);
+    // Sets of net changes are applied by one session: there is little left to divide.
+    let jobs = if options.squash { 1 } else { loaded.jobs };
+    // Lanes of an earlier run that have ended at different places are as many as then until they are at the same one.
+    let count = jobs.max(replay::lanes_of(&target.progress)?);
+    let encoding = &plan.base.metadata.source.encoding;
+    let beside = target.beside(count.max(1) - 1, encoding, rights).await?;
     report.begin("changes", plan.figures.segment_bytes);
     let storage = Arc::clone(&source.storage);
     let with = With {
@@ -336,6 +368,11 @@ async fn fill(
         deferred: Deferred::new(options.on_error, target.progress.kept("deferred")?),
         counts: Counts::new(target.progress.kept("uncounted")?),
         reader,
+        ways: Ways {
+            squashes: options.squash,
+            jobs,
+            beside,
+        },
     };
     let replay = Replay::new(&mut session, storage, Arc::clone(plan), with);
     let mut tell = |bytes, file: &str| report.read(bytes, file);
@@ -348,6 +385,14 @@ async fn fill(
     Ok((session, quiet))
 }
 
+/// A target that has the base.
+struct Loaded {
+    session: Session,
+    checks: Checks,
+    /// How many sessions may work at once.
+    jobs: usize,
+}
+
 /// The base, if it is not there yet, and what the session needs for the changes.
 async fn load(
     options: &Restore,
@@ -356,7 +401,7 @@ async fn load(
     target: &mut Target,
     report: &mut Report,
     rights: &Rc<Rights>,
-) -> Result<(Session, Checks)> {
+) -> Result<Loaded> {
     let mut session = target.session().await?;
     let skip_checks = names_of(&session, options, plan).await?;
     let loading = loading(options, source, plan, rights, &skip_checks);
@@ -370,9 +415,17 @@ async fn load(
     // Functions of ours are made before there are event triggers, which may fire always.
     target.sets.prepare(&session).await?;
     let checks = Checks::prepare(&session, skip_checks.clone()).await?;
+    let jobs = jobs(options, plan, report, rights);
     if target.progress.stage < Stage::Changes {
         report.begin("base", plan.figures.base_bytes);
         let mut tell = |bytes| report.read(bytes, "");
+        let encoding = &plan.base.metadata.source.encoding;
+        let count = if jobs > 1 { jobs } else { 0 };
+        let sessions = target.beside(count, encoding, rights).await?;
+        let loading = Loading {
+            sessions: &sessions,
+            ..loading
+        };
         base::load(&loading, &mut session, Some(&target.progress), &mut tell).await?;
         let loaded = Progress::read(&session).await?;
         let gone = || Error::failed("the progress of the restore has gone", "");
@@ -384,7 +437,11 @@ async fn load(
         let count = usize::try_from(target.progress.sets).unwrap_or(usize::MAX);
         target.sets.apply_properties(&session, count).await?;
     }
-    Ok((session, checks))
+    Ok(Loaded {
+        session,
+        checks,
+        jobs,
+    })
 }
 
 /// The names of `--skip-check`, in the encoding of the database.

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use archive::segment::grammar::WAS_BEGIN;
+
 use super::literal::{name_of, unescape, Value};
 
 /// Reads one word after the other.
@@ -86,7 +88,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Skips `::type` if it follows: up to ` AND `, ` LIMIT `, or the end.
+    /// Skips `::type` if it follows: up to ` AND `, ` LIMIT `, a comment with old values, or the end.
     pub fn pass_cast(&mut self) {
         if !self.rest.starts_with(b"::") {
             return;
@@ -94,7 +96,8 @@ impl<'a> Words<'a> {
         let mut at = 2;
         while at < self.rest.len() {
             let rest = &self.rest[at..];
-            if rest.starts_with(b" AND ") || rest.starts_with(b" LIMIT ") || rest == b";" {
+            let ends: [&[u8]; 3] = [b" AND ", b" LIMIT ", WAS_BEGIN];
+            if ends.iter().any(|end| rest.starts_with(end)) || rest == b";" {
                 break;
             }
             at += match rest.strip_prefix(b"\"") {

@@ -4,6 +4,8 @@
 //! WHERE. Anything unexpected results in `None`: the caller treats such a line as one that may concern any
 //! row.
 
+use archive::segment::grammar::{WAS_BEGIN, WAS_END};
+
 use super::literal::{copy_field, name_of, Value};
 use super::scanner::Words;
 
@@ -23,8 +25,12 @@ pub type Pair<'a> = (std::borrow::Cow<'a, [u8]>, Value<'a>);
 pub struct Statement<'a> {
     /// The values of an INSERT, or of SET in an UPDATE.
     pub new: Vec<Pair<'a>>,
-    /// The values by which an UPDATE or DELETE identifies the row.
+    /// The values by which an UPDATE or DELETE identifies the row. Of a table with REPLICA IDENTITY FULL, a DELETE has
+    /// the whole row here (without generated columns), and so has an UPDATE where the table had no key.
     pub old: Vec<Pair<'a>>,
+    /// Other values that the row had before an UPDATE, where the line shows them (`pg_incrbackup.old_values`): of what the
+    /// UPDATE changed.
+    pub was: Vec<Pair<'a>>,
 }
 
 /// The operation and the table, as written, of a line that changes one row.
@@ -111,21 +117,22 @@ impl<'a> Statement<'a> {
         let mut statement = Statement {
             new: Vec::new(),
             old: Vec::new(),
+            was: Vec::new(),
         };
         match operation {
             Operation::Insert => statement.new = inserted(&mut words)?,
             Operation::Update => {
                 statement.new = set(&mut words)?;
-                statement.old = sought(&mut words)?;
+                (statement.old, statement.was) = sought(&mut words)?;
             }
-            Operation::Delete => statement.old = sought(&mut words)?,
+            Operation::Delete => (statement.old, statement.was) = sought(&mut words)?,
         }
         Some(statement)
     }
 
     /// The row's previous value.
     pub fn before(&self, column: &[u8]) -> Option<&Value<'a>> {
-        find(&self.old, column)
+        find(&self.old, column).or_else(|| find(&self.was, column))
     }
 
     /// The row's new value; a column that an UPDATE does not set keeps its value.
@@ -160,6 +167,11 @@ fn inserted<'a>(words: &mut Words<'a>) -> Option<Vec<Pair<'a>>> {
 
 fn set<'a>(words: &mut Words<'a>) -> Option<Vec<Pair<'a>>> {
     words.expect(b" SET ")?;
+    assignments(words)
+}
+
+/// `column = value, …`
+fn assignments<'a>(words: &mut Words<'a>) -> Option<Vec<Pair<'a>>> {
     let mut pairs = Vec::new();
     loop {
         let column = words.identifier()?;
@@ -171,7 +183,8 @@ fn set<'a>(words: &mut Words<'a>) -> Option<Vec<Pair<'a>>> {
     }
 }
 
-fn sought<'a>(words: &mut Words<'a>) -> Option<Vec<Pair<'a>>> {
+/// The values by which the row is found, and those that it also had.
+fn sought<'a>(words: &mut Words<'a>) -> Option<(Vec<Pair<'a>>, Vec<Pair<'a>>)> {
     words.expect(b" WHERE ")?;
     let is_one_of_the_same = if words.pass(b"ctid = (SELECT ctid FROM ") {
         true
@@ -184,7 +197,7 @@ fn sought<'a>(words: &mut Words<'a>) -> Option<Vec<Pair<'a>>> {
         words.qualified()?;
         // A table without columns has no WHERE inside.
         if words.rest() == b" LIMIT 1);" {
-            return Some(pairs);
+            return Some((pairs, Vec::new()));
         }
         words.expect(b" WHERE ")?;
     }
@@ -198,12 +211,17 @@ fn sought<'a>(words: &mut Words<'a>) -> Option<Vec<Pair<'a>>> {
             break;
         }
     }
+    let mut was = Vec::new();
     let end: &[u8] = if is_one_of_the_same {
         b" LIMIT 1);"
     } else {
+        if words.pass(WAS_BEGIN) {
+            was = assignments(words)?;
+            words.expect(WAS_END)?;
+        }
         b";"
     };
-    (words.rest() == end).then_some(pairs)
+    (words.rest() == end).then_some((pairs, was))
 }
 
 fn comparison<'a>(words: &mut Words<'a>) -> Option<Pair<'a>> {
@@ -309,8 +327,21 @@ mod tests {
     }
 
     #[test]
+    fn old_values_in_a_comment_are_read() {
+        let line = "UPDATE a SET x = 2, y = '*/' WHERE id = 'k'::s.\"/* was \" /* was x = 1, \"Y \" = E'\\*\\/, b = 1', z = null */;";
+        let statement = Statement::parse(line.as_bytes()).unwrap();
+        assert_eq!(shown(&statement.old), "id=<k>");
+        assert_eq!(shown(&statement.was), "x=<1> Y =<*/, b = 1> z=NULL");
+        assert_eq!(statement.before(b"x"), Some(&Value::text("1")));
+        assert_eq!(statement.after(b"x"), Some(&Value::text("2")));
+    }
+
+    #[test]
     fn what_is_not_understood_is_not_guessed() {
         for line in [
+            "UPDATE public.a SET x = 1 WHERE id = 1 /* was x = 2;",
+            "UPDATE public.a SET x = 1 WHERE id = 1 /* x = 2 */;",
+            "UPDATE public.a SET x = 1 WHERE id = 1 /* was x = 2 */",
             "INSERT INTO public.a (id) VALUES (1, 2);",
             "INSERT INTO public.a (id, x) VALUES (1);",
             "INSERT INTO public.a (id) SELECT 1;",

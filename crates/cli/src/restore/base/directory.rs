@@ -8,10 +8,13 @@ use std::io::{self, BufReader, Read};
 use archive::dump::{Entry, Listed, Toc, DUMP_LIST};
 use archive::storage;
 use flate2::bufread::MultiGzDecoder;
+use futures_util::future::try_join_all;
 
 use super::ahead::Ahead;
+use super::beside::{Job, Work};
 use super::counted::Counted;
 use super::entry::Entries;
+use super::pieces::Row;
 use super::rows::{self, CopyStatement};
 use super::words::Wording;
 use super::{large_objects, Loading};
@@ -38,39 +41,51 @@ pub async fn load<'a>(
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
     let toc = toc(loading)?;
+    let files = files(loading)?;
     let mut directory = Directory {
         loading,
-        files: files(loading)?,
+        files: &files,
         read: loading.storage.size(&toc_file(loading))?.unwrap_or(0),
     };
     let mut wording = Wording::default();
-    for entry in order(&toc, kept(loading)?.as_ref()) {
+    let mut row = Row::default();
+    let mut is_beside = entries.loads_beside(loading);
+    let order = order(&toc, kept(loading)?.as_ref());
+    for (at, entry) in order.iter().enumerate() {
         let listed = listed(entry);
         if !loading.takes(&listed) {
             continue;
         }
         let text = wording.of(&toc, entry);
         let text = text.map_err(|why| entries.misfit(Some(&listed), why))?;
+        if !entry.has_data {
+            let at = (&listed, 0);
+            entries.definition(loading, &mut row, at, &text).await?;
+            progress(directory.read);
+            continue;
+        }
+        entries.end_row(loading, &mut row).await?;
+        if std::mem::take(&mut is_beside) {
+            entries.before(&listed).await?;
+            directory
+                .rows_beside(entries, &order[at..], progress)
+                .await?;
+        }
+        let is_empty = text.trim_ascii().is_empty();
+        if entries.is_loaded() && !is_empty {
+            entries.sql(&listed, 0, &text).await?;
+        }
         if entries.passes(&listed, &text).await? {
             continue;
         }
-        if !entry.has_data {
-            entries.entry(&listed, 0, &text).await?;
-        } else {
-            entries.before(&listed).await?;
-            if !text.trim_ascii().is_empty() {
-                entries.sql(&listed, 0, &text).await?;
-            }
-            if entries.lacks_table(&listed).await? {
-                directory.leave_out(entries, entry, &listed).await?;
-            } else {
-                directory.data(entries, entry, &listed, progress).await?;
-            }
-            entries.commit().await?;
+        entries.before(&listed).await?;
+        if !is_empty {
+            entries.sql(&listed, 0, &text).await?;
         }
+        directory.rows(entries, entry, &listed, progress).await?;
         progress(directory.read);
     }
-    Ok(())
+    entries.end_row(loading, &mut row).await
 }
 
 fn toc_file(loading: &Loading<'_>) -> String {
@@ -148,7 +163,7 @@ fn files(loading: &Loading<'_>) -> Result<HashSet<String>> {
 
 struct Directory<'a, 'b> {
     loading: &'a Loading<'b>,
-    files: HashSet<String>,
+    files: &'a HashSet<String>,
     /// Bytes, as stored.
     read: u64,
 }
@@ -160,7 +175,76 @@ fn file_of<'e>(entries: &Entries<'_>, entry: &'e Entry, listed: &Listed) -> Resu
     name.ok_or_else(|| entries.misfit(Some(listed), "it has no file"))
 }
 
-impl Directory<'_, '_> {
+impl<'b> Directory<'_, 'b> {
+    /// Loads all rows of these entries by the sessions beside that of the restore.
+    async fn rows_beside(
+        &mut self,
+        entries: &mut Entries<'b>,
+        order: &[&Entry],
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        entries.open_to_others().await?;
+        let loading = self.loading;
+        let mut jobs = Vec::new();
+        for (number, (at, entry)) in (entries.next..).zip(order.iter().enumerate()) {
+            let is_done = number < entries.done || entries.loaded.contains(&number);
+            if entry.has_data && !is_done {
+                let name = file_of(entries, entry, &listed(entry))?;
+                let size = loading.storage.size(&self.file(name).1)?.unwrap_or(0);
+                jobs.push(Job { number, at, size });
+            }
+        }
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
+        let begun = self.read;
+        let mut tell = |bytes| progress(begun + bytes);
+        let work = Work::new(jobs, loading.sessions.len(), &mut tell);
+        let (this, files) = (&*entries, self.files);
+        let sessions = loading.sessions.iter().enumerate();
+        let all = try_join_all(sessions.map(|(nth, session)| {
+            let work = &work;
+            async move {
+                let number = i32::try_from(nth + 1).unwrap_or(i32::MAX);
+                let mut own = this.beside(session, number).await?;
+                let mut directory = Directory {
+                    loading,
+                    files,
+                    read: 0,
+                };
+                while let Some(job) = work.next() {
+                    let entry = order[job.at];
+                    own.next = job.number;
+                    let mut tell = |bytes| work.tell(nth, bytes);
+                    directory
+                        .rows(&mut own, entry, &listed(entry), &mut tell)
+                        .await?;
+                    work.is_done(&job);
+                }
+                own.leave().await?;
+                Ok::<u64, crate::error::Error>(directory.read)
+            }
+        }))
+        .await?;
+        entries.loaded.extend(work.into_done());
+        self.read += all.iter().sum::<u64>();
+        Ok(())
+    }
+
+    /// An entry of rows, and its commit.
+    async fn rows(
+        &mut self,
+        entries: &mut Entries<'_>,
+        entry: &Entry,
+        listed: &Listed,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        if entries.lacks_table(listed).await? {
+            self.leave_out(entries, entry, listed).await?;
+        } else {
+            self.data(entries, entry, listed, progress).await?;
+        }
+        entries.commit().await
+    }
+
     /// Rows, or large objects.
     async fn data(
         &mut self,
@@ -252,16 +336,20 @@ impl Directory<'_, '_> {
         Ok(())
     }
 
-    /// A file in any form in which pg_dump writes it.
-    fn open(&self, name: &str) -> Result<(Ahead, String, super::counted::Count)> {
+    /// The form in which pg_dump has written a file, and its path.
+    fn file(&self, name: &str) -> (&'static str, String) {
         let forms = ["", ".gz", ".lz4", ".zst"];
         let form = forms
             .into_iter()
             .find(|form| self.files.contains(&format!("{name}{form}")));
         let form = form.filter(|_| !name.contains('/')).unwrap_or_default();
-        let file = self
-            .loading
-            .file(&format!("{}/{name}{form}", self.loading.base.metadata.dump));
+        let dump = &self.loading.base.metadata.dump;
+        (form, self.loading.file(&format!("{dump}/{name}{form}")))
+    }
+
+    /// A file in any form in which pg_dump writes it.
+    fn open(&self, name: &str) -> Result<(Ahead, String, super::counted::Count)> {
+        let (form, file) = self.file(name);
         let Some(opened) = self.loading.storage.open(&file, 0)? else {
             return Err(self.loading.missing(&file));
         };

@@ -4,6 +4,7 @@
 //! without any quotes), and nothing is gained, since the table of contents already says where it begins and ends, and a
 //! message knows no meta-commands and no variables. If one of its statements fails, none of them has an effect.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -12,6 +13,7 @@ use archive::storage;
 use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::Type;
 
+use super::beside;
 use super::checks::Checks;
 use super::turns::kept;
 use super::Loading;
@@ -40,6 +42,10 @@ pub struct Entries<'a> {
     /// The entry that comes, and how many an earlier run has done.
     pub(super) next: u64,
     pub(super) done: u64,
+    /// Entries behind those that are done, too.
+    pub(super) loaded: BTreeSet<u64>,
+    /// The entries are those of a session beside the restore's: each is noted by itself.
+    pub(super) is_beside: bool,
     /// The session's settings are not those of the last commit.
     pub(super) has_set: bool,
     pub(super) rights: Rc<Rights>,
@@ -86,6 +92,11 @@ impl<'a> Entries<'a> {
             to_refresh: Vec::new(),
             next: 0,
             done: progress.map_or(0, |progress| progress.pieces),
+            loaded: match progress.filter(|progress| progress.is_resumed) {
+                Some(_) => beside::loaded(session).await?,
+                None => BTreeSet::new(),
+            },
+            is_beside: false,
             has_set: false,
             rights: Rc::clone(&loading.rights),
             is_rehearsal: loading.is_rehearsal,
@@ -188,7 +199,7 @@ impl<'a> Entries<'a> {
         execute(self.session, self.is_utf8, text).await
     }
 
-    async fn by_one_message(&self, entry: &Listed, text: &[u8]) -> Result<()> {
+    pub(super) async fn by_one_message(&self, entry: &Listed, text: &[u8]) -> Result<()> {
         match entry.kind.as_slice() {
             b"EVENT TRIGGER" | b"FOREIGN DATA WRAPPER" | b"PUBLICATION" | b"SUBSCRIPTION" => {
                 self.pass("SELECT pg_temp.incr_own($1)", text).await

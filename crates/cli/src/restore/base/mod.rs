@@ -11,8 +11,13 @@
 //! The places of the entries are known exactly, so nothing here parses SQL. Triggers and rules do not fire
 //! (session_replication_role), materialized views are noted for the end, and what the source tolerates in its rows
 //! (foreign keys, checks) is tolerated here.
+//!
+//! With several sessions ([`beside`]) the rows of a table are loaded by one of them, and so is an index or a constraint made
+//! ([`pieces`]); all else has its turn in the session of the restore. Each entry is a transaction, which notes that it is
+//! done.
 
 mod ahead;
+mod beside;
 pub mod checks;
 mod counted;
 mod directory;
@@ -20,6 +25,7 @@ mod entry;
 mod large_objects;
 mod lexer;
 mod parts;
+mod pieces;
 mod plain;
 mod rows;
 pub mod survey;
@@ -62,6 +68,8 @@ pub struct Loading<'a> {
     /// Only a part of it is wanted.
     pub part: Option<&'a Wanted>,
     pub on_error: OnError,
+    /// Sessions that load rows, and make indexes and constraints, at the same time; none: that of the restore does.
+    pub sessions: &'a [Session],
 }
 
 /// What a session must have set for the texts of a dump: what pg_dump writes at its beginning.

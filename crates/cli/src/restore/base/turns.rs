@@ -19,7 +19,7 @@ impl Entries<'_> {
 
     /// Whether an earlier run has done what comes now.
     pub fn is_passing(&self) -> bool {
-        self.next < self.done
+        self.next < self.done || self.loaded.contains(&self.next)
     }
 
     /// Whether an earlier run has done the entry that comes, which is passed over then: what this run would have in
@@ -55,6 +55,9 @@ impl Entries<'_> {
 
     pub(super) fn end_of_entry(&mut self) -> String {
         let mut text = String::new();
+        if self.is_beside {
+            return format!("{}; COMMIT; BEGIN", progress::sql::piece(self.next - 1));
+        }
         if self.has_set && !self.is_part {
             text.push_str(progress::sql::KEEP_SETTINGS);
             text.push(';');

@@ -30,7 +30,7 @@ use archive_query::catalog::{Base, Chain};
 
 use super::deferred::Deferred;
 use super::plan::{LostHere, Plan};
-use super::replay::{Applied, Replay, With};
+use super::replay::{Applied, Replay, Ways, With};
 use super::Counts;
 use crate::args::OnError;
 use crate::connection::{block_on, Session};
@@ -158,6 +158,7 @@ async fn once(
         deferred: Deferred::new(OnError::Defer, opened.target.progress.kept("deferred")?),
         counts: Counts::new(opened.target.progress.kept("uncounted")?),
         reader: None,
+        ways: Ways::default(),
     };
     let storage = Arc::clone(&opened.source.storage);
     let mut replay = Replay::new(&mut opened.session, storage, Arc::clone(&opened.plan), with);
@@ -193,7 +194,7 @@ async fn rounds(
         follower.note(replay);
         if let Some(round) = follower.tail().round() {
             let planned = follower.plan(plan, &round);
-            let applied = replay.round(Arc::new(planned), follower).await;
+            let applied = replay.follow(Arc::new(planned), follower).await;
             if let Some(error) = follower.failed.take() {
                 return Err(error);
             }

@@ -24,7 +24,7 @@ use crate::restore::plan::tail::Tail;
 use crate::restore::plan::{self, Moment, Plan, Wish};
 use crate::restore::progress::identity::another;
 use crate::restore::progress::{Identity, Left, Progress, Stage};
-use crate::restore::replay::{Replay, With};
+use crate::restore::replay::{Replay, Ways, With};
 use crate::restore::report::Report;
 use crate::restore::rights::{versions, Rights};
 use crate::restore::target::{Found, Target};
@@ -175,7 +175,7 @@ impl<'a> Opening<'a> {
             &rights,
         )
         .await;
-        let (session, checks) = loaded.map_err(|error| {
+        let loaded = loaded.map_err(|error| {
             if is_new {
                 target.incomplete(error)
             } else {
@@ -187,8 +187,8 @@ impl<'a> Opening<'a> {
             source,
             target,
             plan,
-            session,
-            checks,
+            session: loaded.session,
+            checks: loaded.checks,
             rights,
             report,
             tail,
@@ -206,6 +206,7 @@ impl<'a> Opening<'a> {
             deferred: Deferred::new(OnError::Defer, opened.target.progress.kept("deferred")?),
             counts: Counts::new(opened.target.progress.kept("uncounted")?),
             reader: None,
+            ways: Ways::default(),
         };
         let (storage, plan) = (Arc::clone(&opened.source.storage), Arc::clone(&opened.plan));
         let mut replay = Replay::new(&mut opened.session, storage, plan, with);

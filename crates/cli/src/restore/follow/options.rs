@@ -120,6 +120,8 @@ impl Follow {
             on_error: OnError::Defer,
             compare: None,
             no_count: false,
+            jobs: 1,
+            squash: false,
             dry_run: false,
             part: part::Options::default(),
         }

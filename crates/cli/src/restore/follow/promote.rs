@@ -13,7 +13,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::restore::counts::Counts;
 use crate::restore::deferred::Deferred;
 use crate::restore::progress::Progress;
-use crate::restore::replay::{Replay, With};
+use crate::restore::replay::{Replay, Ways, With};
 use crate::restore::target::writers;
 
 /// Ends it. What it says at the end is what a restore says.
@@ -59,6 +59,7 @@ async fn end(
         deferred: Deferred::new(OnError::Defer, opened.target.progress.kept("deferred")?),
         counts: Counts::new(uncounted),
         reader: None,
+        ways: Ways::default(),
     };
     let client = Arc::clone(&opened.session.client);
     let storage = Arc::clone(&opened.source.storage);

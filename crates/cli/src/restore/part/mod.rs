@@ -50,7 +50,7 @@ mod missed;
 mod missing;
 mod moved;
 mod options;
-mod pattern;
+pub mod pattern;
 mod permitted;
 mod possible;
 mod rows;
@@ -58,7 +58,7 @@ mod selection;
 mod shown;
 mod transaction;
 mod trusted;
-mod wanted;
+pub mod wanted;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -93,6 +93,11 @@ pub fn find(storage: &dyn Storage, plan: &Plan, options: &Options) -> Result<Wan
     Wanted::find(storage, plan, &Selection::of_options(options)?)
 }
 
+/// The same of the relation with an OID.
+pub fn find_oid(storage: &dyn Storage, plan: &Plan, oid: u32) -> Result<Wanted> {
+    Wanted::find(storage, plan, &Selection::of_oid(oid))
+}
+
 /// The files of the base that only a part with these relations reads are as their checksums say. The others were checked
 /// when the base was chosen.
 pub fn ensure_sound(storage: &dyn Storage, plan: &Plan, wanted: &Wanted) -> Result<()> {
@@ -115,6 +120,13 @@ pub async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
         return Err(Error::wrong_use(
             message,
             "Roles that a part needs and that are missing are made NOLOGIN.",
+        ));
+    }
+    if options.squash {
+        let message = "--squash is for a whole database";
+        return Err(Error::wrong_use(
+            message,
+            "Of a part only its own changes are applied.",
         ));
     }
     if options.compare.is_some() {

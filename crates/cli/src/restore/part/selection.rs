@@ -15,6 +15,8 @@ pub struct Selection {
     not_tables: Vec<Pattern>,
     not_schemas: Vec<Pattern>,
     is_strict: bool,
+    /// One relation alone, by its OID, and the same as text.
+    oid: Option<(u32, String)>,
 }
 
 /// What they choose.
@@ -44,7 +46,20 @@ impl Selection {
             not_tables: relations(&options.exclude_table)?,
             not_schemas: schemas(&options.exclude_schema)?,
             is_strict: options.strict_names,
+            oid: None,
         })
+    }
+
+    /// The relation with this OID at the source.
+    pub fn of_oid(oid: u32) -> Selection {
+        Selection {
+            tables: Vec::new(),
+            schemas: Vec::new(),
+            not_tables: Vec::new(),
+            not_schemas: Vec::new(),
+            is_strict: false,
+            oid: Some((oid, format!("OID {oid}"))),
+        }
     }
 
     /// Whether a relation is chosen, by its names.
@@ -83,6 +98,12 @@ impl Selection {
     /// Chooses among relations, each with a number.
     pub fn of(&self, names: &[(u32, &Name)], schemas: &[&[u8]]) -> Matched<'_> {
         let mut matched = Matched::default();
+        if let Some((oid, text)) = &self.oid {
+            let is_there = names.iter().any(|(number, _)| number == oid);
+            matched.chosen.extend(is_there.then_some(*oid));
+            matched.missing = (!is_there).then_some(text);
+            return matched;
+        }
         let must = |pattern: &&Pattern| pattern.is_one || self.is_strict;
         let of_tables = self.tables.iter().map(|pattern| (pattern, true));
         let of_others = self.not_tables.iter().map(|pattern| (pattern, false));

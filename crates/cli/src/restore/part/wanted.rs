@@ -103,6 +103,8 @@ pub struct Wanted {
     pub chosen: Vec<Name>,
     /// Those of them that are tables.
     pub tables: Vec<Name>,
+    /// The same, by OID.
+    pub chosen_tables: BTreeSet<u32>,
     /// As all of them are called at the moment.
     pub at_end: BTreeSet<Name>,
     /// Definitions alone are wanted.
@@ -148,6 +150,11 @@ impl Wanted {
                 .iter()
                 .filter(|oid| now.all[oid].kind == Kind::Table)
                 .map(|oid| now.all[oid].name.clone())
+                .collect(),
+            chosen_tables: chosen
+                .iter()
+                .filter(|oid| now.all[oid].kind == Kind::Table)
+                .copied()
                 .collect(),
             at_end: oids
                 .iter()

@@ -10,7 +10,8 @@ mod choice;
 mod damage;
 mod ddl;
 mod globals;
-mod locate;
+mod local_time;
+pub mod locate;
 pub mod moment;
 pub mod outline;
 mod pass;
@@ -26,8 +27,8 @@ use archive_query::catalog::{Base, Chain, Globals, Segment};
 
 use super::part::Wanted;
 use crate::error::{Error, Result};
-pub use choice::{choose, Wish};
-pub use moment::Moment;
+pub use choice::{choose, said, Wish};
+pub use moment::{printable, Moment};
 use outline::Outline;
 pub use segment::{gone, LostHere, Needs};
 

@@ -1,10 +1,12 @@
 //! The moment that is wanted.
 
 use archive::time::{self, Time};
+use archive::time_text;
 use archive::Lsn;
 use tokio_postgres::types::Type;
 
 use super::ddl::Ddl;
+use super::local_time;
 use crate::args::Until;
 use crate::connection::Session;
 use crate::error::{Error, Result};
@@ -38,7 +40,7 @@ impl Moment {
     }
 
     /// As the command line has it. A time is read by the server that the restore goes to, so that every form which
-    /// PostgreSQL knows is one; without a server, only ISO 8601.
+    /// PostgreSQL knows is one; without a server, the usual ones ([`super::local_time`]).
     pub async fn of(until: &Until, server: Option<&Session>) -> Result<Moment> {
         if let Some(text) = &until.until_lsn {
             let hint = "An LSN is two hexadecimal numbers with a slash, as in 16/B374D848.";
@@ -64,35 +66,23 @@ impl Moment {
         match (time::parse_iso(text), server) {
             (Some(time), _) => Ok(Moment::Time(time)),
             (None, Some(server)) => parse_time(text, server).await.map(Moment::Time),
-            (None, None) => {
-                let message = format!(
-                    "without --target the time \"{}\" cannot be read",
-                    printable(text)
-                );
-                let hint =
-                    "The target's server reads times. Without it: 2026-11-21T14:29:00.000000Z.";
-                Err(Error::wrong_use(message, hint))
-            }
+            (None, None) => match local_time::read(text, time::now()) {
+                Some(time) => Ok(Moment::Time(time)),
+                None => {
+                    let message = format!(
+                        "without a server the time \"{}\" cannot be read",
+                        printable(text)
+                    );
+                    Err(Error::wrong_use(message, local_time::FORMS))
+                }
+            },
         }
     }
 }
 
 /// A time of day alone is that of the last day on which it has passed; `10 minutes ago` and `@1763710000` too.
 async fn parse_time(text: &str, server: &Session) -> Result<Time> {
-    let read = if text.strip_prefix('@').is_some() {
-        "pg_catalog.to_timestamp(CAST(pg_catalog.substr($1, 2) AS float8))"
-    } else if is_ago(text) {
-        "pg_catalog.now() + CAST($1 AS interval)"
-    } else if is_time_of_day(text) {
-        "(SELECT max(t) FROM (SELECT CAST(to_char(day, 'YYYY-MM-DD ') || $1 AS timestamptz) \
-         FROM generate_series(current_date - 2, current_date + 1, interval '1 day') AS day) AS days (t) \
-         WHERE t <= now())"
-    } else {
-        "CAST($1 AS timestamptz)"
-    };
-    let query = format!(
-        "SELECT to_char(({read}) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS time"
-    );
+    let query = time_text::query(text);
     let rows = server
         .client
         .query_typed(&query, &[(&text, Type::TEXT)])
@@ -111,78 +101,9 @@ async fn parse_time(text: &str, server: &Session) -> Result<Time> {
     })
 }
 
-/// `10 minutes ago`; not a time zone whose name ends so (America/Santiago).
-fn is_ago(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
-    let Some(before) = lower.strip_suffix("ago") else {
-        return false;
-    };
-    !before.ends_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '/')
-}
-
-/// `14:29`, `14:29:05.5`, `2:29 pm`, each also with a zone.
-fn is_time_of_day(text: &str) -> bool {
-    let digits = text.chars().take_while(char::is_ascii_digit).count();
-    if !(1..=2).contains(&digits) || !text[digits..].starts_with(':') {
-        return false;
-    }
-    let rest = text[digits..].trim_start_matches(|c: char| c.is_ascii_digit() || ":.".contains(c));
-    let rest = rest.trim_start();
-    let half = ["am", "pm", "AM", "PM"]
-        .into_iter()
-        .find_map(|half| rest.strip_prefix(half));
-    let zone = half.unwrap_or(rest).trim_start();
-    let is_offset = zone.strip_prefix(['+', '-']).is_some_and(|offset| {
-        offset.len() < 9 && offset.chars().all(|c| c.is_ascii_digit() || c == ':')
-    });
-    let is_name = |c: char| c.is_ascii_alphabetic() || c == '_' || c == '/';
-    is_offset || zone.chars().all(is_name)
-}
-
 /// A user's text in a message.
 pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '?' } else { c })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_of_day_are_told_from_other_times() {
-        for text in [
-            "14:29",
-            "4:29",
-            "14:29:05.123",
-            "2:29 pm",
-            "14:29+02",
-            "14:29 Europe/Berlin",
-            "14:29Z",
-        ] {
-            assert!(is_time_of_day(text), "{text}");
-        }
-        for text in [
-            "2026-11-21 14:29",
-            "now",
-            "14",
-            "14:29 2026-11-21",
-            "yesterday 14:29",
-            "@1",
-            "100:29",
-        ] {
-            assert!(!is_time_of_day(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_ago_is_told_from_a_zone() {
-        for text in ["10 minutes ago", "1 day 2 hours ago", "10m AGO", "1 ago"] {
-            assert!(is_ago(text), "{text}");
-        }
-        for text in ["14:29 America/Santiago", "14:29", "chicago"] {
-            assert!(!is_ago(text), "{text}");
-        }
-    }
 }

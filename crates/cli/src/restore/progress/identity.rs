@@ -176,6 +176,8 @@ fn given(options: &Restore) -> Vec<String> {
         archive: _,
         target: _,
         dry_run: _,
+        // As many sessions as the machine has room for today.
+        jobs: _,
         // Whether to fail does not change what is made.
         allow_earlier: _,
         until,
@@ -186,6 +188,8 @@ fn given(options: &Restore) -> Vec<String> {
         rights,
         // A part is never gone on with: its scratch database is made anew.
         part: _,
+        // The same is made in another way; one that goes on may take the other.
+        squash: _,
         on_error,
         no_count,
         compare,

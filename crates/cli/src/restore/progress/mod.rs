@@ -18,13 +18,14 @@ use std::collections::BTreeMap;
 use serde::{de::DeserializeOwned, Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::Client;
 
 use crate::connection::Session;
 use crate::error::{Error, Result};
 pub use identity::Identity;
 
 /// The version of the tables.
-pub const FORMAT: i32 = 1;
+pub const FORMAT: i32 = 2;
 
 /// What a target holds that an earlier run has left.
 #[derive(Debug, Clone)]
@@ -94,6 +95,9 @@ pub struct Place {
     pub segment: String,
     /// Transactions and sequence positions of it that are behind, also those that the base has.
     pub units: u64,
+    /// Statements and COPY blocks of the next one that are behind: of a lane that committed within it.
+    #[serde(default)]
+    pub items: u64,
     pub applied: u64,
     pub skipped: u64,
     pub sequences: u64,
@@ -180,7 +184,36 @@ const PATIENCE: &str = "SET lock_timeout = '20s'";
 
 /// Nobody else restores into the database of this name until the session, which is in it or beside it, ends.
 pub async fn lock(session: &Session, database: &str) -> Result<()> {
-    lock_as(session, database, database).await
+    lock_as(session, database, database).await?;
+    // Sessions of an earlier run that worked beside its own may still have something to commit.
+    let client = &session.client;
+    client.batch_execute(PATIENCE).await?;
+    let key = beside_key(database);
+    let values: [(&(dyn ToSql + Sync), Type); 1] = [(&key, Type::TEXT)];
+    let taken = client.query_typed(&take("lock"), &values).await;
+    taken.map_err(|error| running(error, database))?;
+    client.query_typed(&take("unlock"), &values).await?;
+    Ok(client.batch_execute("SET lock_timeout = 0").await?)
+}
+
+/// A session works beside that which has the lock of [`lock`]: until it ends nobody else gets that lock, even if its program
+/// is gone.
+pub async fn lock_beside(session: &Session, database: &str) -> Result<()> {
+    let client = &session.client;
+    check_connection(client).await?;
+    let key = beside_key(database);
+    let values: [(&(dyn ToSql + Sync), Type); 1] = [(&key, Type::TEXT)];
+    client.query_typed(&take("lock_shared"), &values).await?;
+    Ok(())
+}
+
+fn beside_key(database: &str) -> String {
+    format!("{database} beside")
+}
+
+/// A call of a function of advisory locks.
+fn take(how: &str) -> String {
+    format!("SELECT pg_catalog.pg_advisory_{how}(pg_catalog.hashtextextended($1, 7810187))")
 }
 
 /// The same, by the session that has the scratch database of this name until it is empty again: those that restore into it
@@ -191,34 +224,40 @@ pub async fn lock_scratch(session: &Session, database: &str) -> Result<()> {
 
 /// Gives the lock of [`lock`] back before the session ends.
 pub async fn unlock(session: &Session, database: &str) -> Result<()> {
-    let give = "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended($1, 7810187))";
     let name: [(&(dyn ToSql + Sync), Type); 1] = [(&database, Type::TEXT)];
-    session.client.query_typed(give, &name).await?;
+    session.client.query_typed(&take("unlock"), &name).await?;
     Ok(())
 }
 
 async fn lock_as(session: &Session, key: &str, database: &str) -> Result<()> {
     let client = &session.client;
-    // Not every platform can check connections.
+    check_connection(client).await?;
+    client.batch_execute(PATIENCE).await?;
+    let taken = client
+        .query_typed(&take("lock"), &[(&key, Type::TEXT)])
+        .await;
+    taken.map_err(|error| running(error, database))?;
+    Ok(client.batch_execute("SET lock_timeout = 0").await?)
+}
+
+/// A server process notices soon that its program is gone. Not every platform can check connections.
+async fn check_connection(client: &Client) -> Result<()> {
     let check = "SET client_connection_check_interval = '1s'";
     match client.batch_execute(check).await {
-        Err(error) if error.as_db_error().is_none() => return Err(error.into()),
-        _ => {}
+        Err(error) if error.as_db_error().is_none() => Err(error.into()),
+        _ => Ok(()),
     }
-    client.batch_execute(PATIENCE).await?;
-    let take = "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended($1, 7810187))";
-    let taken = client.query_typed(take, &[(&key, Type::TEXT)]).await;
-    taken.map_err(|error| {
-        if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
-            Error::Unavailable {
-                message: format!("another restore into \"{database}\" is running"),
-                hint: "If it is not, its session has not ended yet: try again.".to_owned(),
-            }
-        } else {
-            error.into()
+}
+
+fn running(error: tokio_postgres::Error, database: &str) -> Error {
+    if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+        Error::Unavailable {
+            message: format!("another restore into \"{database}\" is running"),
+            hint: "If it is not, its session has not ended yet: try again.".to_owned(),
         }
-    })?;
-    Ok(client.batch_execute("SET lock_timeout = 0").await?)
+    } else {
+        error.into()
+    }
 }
 
 /// What an earlier run has left in a database other than the session's.

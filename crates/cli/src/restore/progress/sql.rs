@@ -1,8 +1,9 @@
 //! The tables of a restore's progress, and all statements on them.
 //!
 //! `progress` has one row, which each transaction changes; `state` has what changes seldom, `counts` the rows of tables by
-//! their OIDs. All have a primary key: under a
-//! publication of all tables, an UPDATE would be refused without.
+//! their OIDs and by the session that made them. `pieces` are entries of the base that were done before their turn, and
+//! `lanes` how far each lane is. All have a primary key: under a publication of all tables, an UPDATE would be refused
+//! without.
 
 use std::fmt::Write as _;
 
@@ -54,7 +55,10 @@ pub fn begin(progress: &Progress) -> String {
          CREATE TABLE {SCHEMA}.progress (format integer PRIMARY KEY, identity text, stage text, pieces bigint, \
             place text, sets bigint, is_set_due boolean) WITH (fillfactor = 50); \
          CREATE TABLE {SCHEMA}.state (name text PRIMARY KEY, value text); \
-         CREATE TABLE {SCHEMA}.counts (relation oid PRIMARY KEY, rows bigint) WITH (fillfactor = 50); \
+         CREATE TABLE {SCHEMA}.counts (relation oid, lane integer, rows bigint, PRIMARY KEY (relation, lane)) \
+            WITH (fillfactor = 50); \
+         CREATE TABLE {SCHEMA}.pieces (piece bigint PRIMARY KEY); \
+         CREATE TABLE {SCHEMA}.lanes (lane integer PRIMARY KEY, place text) WITH (fillfactor = 50); \
          INSERT INTO {SCHEMA}.progress VALUES ({FORMAT}, {identity}, '{stage}', 0, {place}, 0, false)"
     )
 }
@@ -79,6 +83,14 @@ pub fn pieces(count: u64) -> String {
     format!("UPDATE {SCHEMA}.progress SET pieces = {count}")
 }
 
+/// This entry of the base is done, whatever is with those before it.
+pub fn piece(number: u64) -> String {
+    format!("INSERT INTO {SCHEMA}.pieces VALUES ({number})")
+}
+
+/// Entries that are done, in any order.
+pub const READ_PIECES: &str = "SELECT piece FROM incr_restore.pieces";
+
 /// A stage begins.
 pub fn stage(stage: Stage) -> String {
     let is_due = stage == Stage::Changes;
@@ -89,6 +101,21 @@ pub fn stage(stage: Stage) -> String {
 /// All up to this place is applied.
 pub fn place(place: &Place) -> String {
     format!("UPDATE {SCHEMA}.progress SET place = {}", text(place))
+}
+
+/// A lane has done all that is its own up to this place.
+pub fn lane(number: i32, place: &str) -> String {
+    format!(
+        "INSERT INTO {SCHEMA}.lanes VALUES ({number}, {place}) ON CONFLICT (lane) DO UPDATE SET place = EXCLUDED.place"
+    )
+}
+
+/// The places of lanes.
+pub const READ_LANES: &str = "SELECT lane, place FROM incr_restore.lanes";
+
+/// A place as a constant in SQL.
+pub fn constant(place: &Place) -> String {
+    text(place)
 }
 
 /// So many sets of globals are applied, but for the properties of the database.
@@ -104,7 +131,10 @@ pub fn set_done(lets_in: Option<bool>) -> String {
 
 /// Drops them.
 pub fn end() -> String {
-    format!("DROP TABLE {SCHEMA}.progress, {SCHEMA}.state, {SCHEMA}.counts; DROP SCHEMA {SCHEMA}")
+    format!(
+        "DROP TABLE {SCHEMA}.progress, {SCHEMA}.state, {SCHEMA}.counts, {SCHEMA}.pieces, {SCHEMA}.lanes; \
+         DROP SCHEMA {SCHEMA}"
+    )
 }
 
 /// Marks a database: all is there. It is what is behind `ALTER DATABASE name`.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio_postgres::CopyInSink;
 
+use super::lanes::dispatch::Split;
 use super::Replay;
 use crate::error::{Error, Result};
 
@@ -20,12 +21,19 @@ pub(super) enum Copy {
     },
     /// Its rows are sent as statements: the table with the columns.
     Inserts(Vec<u8>),
+    /// Lanes take its rows.
+    Lanes(Split),
     /// Its table was left out, and its rows are counted.
     Nothing,
 }
 
 impl Replay<'_> {
     pub(super) async fn begin_copy(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
+        if self.copy_by_lanes(line, &text).await? {
+            return Ok(());
+        }
+        self.open().await?;
+        self.items += 1;
         self.checks_off().await?;
         self.settle().await?;
         if self.copies_into_nothing(&text).await? {
@@ -34,7 +42,9 @@ impl Replay<'_> {
         }
         let is_sendable = self.session.is_utf8() || text.is_ascii();
         let statement = std::str::from_utf8(&text).ok().filter(|_| is_sendable);
-        let (Some(statement), None) = (statement, &self.lenient) else {
+        let is_squashed = self.lenient.is_none() && self.squashes_copy(&text).await?;
+        let is_copied = self.lenient.is_none() && !is_squashed;
+        let Some(statement) = statement.filter(|_| is_copied) else {
             // Behind a loss a row may fail alone. And a statement in another encoding than UTF-8 cannot be sent, but
             // its rows can.
             let head = text
@@ -63,6 +73,11 @@ impl Replay<'_> {
                 self.copy = Some(Copy::Nothing);
                 Ok(())
             }
+            Some(Copy::Lanes(split)) => {
+                let sent = self.rows_by_lanes(&split, text).await;
+                self.copy = Some(Copy::Lanes(split));
+                sent
+            }
             Some(Copy::Inserts(head)) => {
                 let sent = self.rows_as_inserts(line, &head, &text).await;
                 self.copy = Some(Copy::Inserts(head));
@@ -75,6 +90,7 @@ impl Replay<'_> {
                 rows,
             }) => {
                 self.bytes += text.len();
+                self.pass_by(text.len());
                 let rows = rows + memchr::memchr_iter(b'\n', &text).count() as u64;
                 let sent = sink.as_mut().send(Bytes::from(text)).await;
                 self.copy = Some(Copy::Server {
@@ -93,14 +109,15 @@ impl Replay<'_> {
     }
 
     pub(super) async fn end_copy(&mut self) -> Result<()> {
-        let Some(Copy::Server {
-            head,
-            line,
-            mut sink,
-            rows,
-        }) = self.copy.take()
-        else {
-            return Ok(());
+        let (head, line, mut sink, rows) = match self.copy.take() {
+            Some(Copy::Server {
+                head,
+                line,
+                sink,
+                rows,
+            }) => (head, line, sink, rows),
+            Some(Copy::Lanes(split)) => return self.end_copy_by_lanes(&split).await,
+            _ => return Ok(()),
         };
         let count = sink.as_mut().finish().await;
         let count = count.map_err(|error| self.at(line, error.into()))?;

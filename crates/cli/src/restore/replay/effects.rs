@@ -269,6 +269,9 @@ impl Replay<'_> {
         // Tables are counted by the names that they have here.
         self.counts.flush(self.session).await?;
         self.rows.forget();
+        if let Some(lanes) = &mut self.lanes {
+            lanes.forget(self.session.is_utf8());
+        }
         self.is_alone = true;
         self.help.end(self.session).await?;
         self.checks_on().await?;

@@ -41,7 +41,7 @@ impl Replay<'_> {
     /// Takes up what an earlier run has done.
     pub async fn begin_following(&mut self, begun: &Progress) -> Result<()> {
         self.is_followed = true;
-        self.resume(begun).await?;
+        self.resume(begun, &begun.place).await?;
         self.begin_limited(begun).await
     }
 
@@ -83,7 +83,7 @@ impl Replay<'_> {
     }
 
     /// Replays the segments of the plan, behind the last commit that was applied.
-    pub async fn round(&mut self, plan: Arc<Plan>, pace: &mut dyn Pace) -> Result<Applied> {
+    pub async fn follow(&mut self, plan: Arc<Plan>, pace: &mut dyn Pace) -> Result<Applied> {
         let last = self.done.last.map_or(Lsn(0), |(lsn, _)| lsn);
         self.plan = Arc::clone(&plan);
         let mut reader = Reader::behind(Arc::clone(&self.storage), plan, last)?;

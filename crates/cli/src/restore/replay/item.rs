@@ -52,6 +52,16 @@ pub enum What {
     Commit,
 }
 
+impl What {
+    /// Whether it is done in a transaction of the restore's own session.
+    pub fn is_own(&self) -> bool {
+        matches!(
+            self,
+            What::Effect(..) | What::Ddl { .. } | What::Fact(_) | What::LeftOut(_)
+        )
+    }
+}
+
 /// Items in order, and their share of what may be read ahead.
 pub struct Batch {
     pub items: Vec<Item>,

@@ -8,8 +8,10 @@
 //! | [`rows`] | row changes, without waiting for each answer |
 //! | [`shape`], [`batch`] | statements of one shape are planned once, and executed many at a time |
 //! | [`copy`], [`large`] | COPY blocks; rows with large values |
+//! | [`squash`] | the net effect of changes between two schema changes, if wanted |
 //! | [`effects`] | schema changes |
 //! | [`turns`] | transactions of the source in transactions of the target, and sets of globals between them |
+//! | [`lanes`] | several sessions that apply changes of rows (`--jobs`) |
 //! | [`quiet`] | triggers and rules that would fire |
 //! | [`views`] | materialized views, filled at the end |
 //! | [`follow`] | a source that goes on: no end, but pauses |
@@ -25,6 +27,7 @@ mod end;
 mod follow;
 mod help;
 mod item;
+mod lanes;
 mod large;
 mod lenient;
 mod limited;
@@ -37,6 +40,7 @@ pub mod rehearsal;
 mod resume;
 mod rows;
 mod shape;
+mod squash;
 mod turns;
 mod views;
 
@@ -65,10 +69,14 @@ use effects::Globals;
 pub use follow::{Applied, Pace};
 use help::Help;
 use item::{Batch, What};
+pub use lanes::progress::kept as lanes_of;
+use lanes::progress::Reached;
+use lanes::Lanes;
 use lenient::LeftOut;
 pub use quiet::Quiet;
 pub use reader::Reader;
 use rows::{Failed, Rows, Wrong};
+use squash::Squash;
 use views::Views;
 
 /// What was done.
@@ -102,6 +110,7 @@ pub struct Replay<'a> {
     storage: Arc<dyn Storage>,
     globals: &'a mut dyn Globals,
     rows: Rows,
+    squash: Option<Squash>,
     quiet: Quiet,
     checks: Checks,
     /// A schema change may have made a CHECK that must be off while rows are made.
@@ -140,6 +149,13 @@ pub struct Replay<'a> {
     deferred: Deferred,
     counts: Counts,
     reader: Option<Reader>,
+    /// Several sessions apply changes of rows; before they start, how many, and those beside the restore's own.
+    lanes: Option<Lanes>,
+    jobs: usize,
+    beside: Vec<Session>,
+    /// Statements and COPY blocks of the source's transaction so far, if one has begun.
+    items: u64,
+    is_within: bool,
     /// The source goes on, and the target is read meanwhile.
     is_followed: bool,
 }
@@ -153,6 +169,17 @@ pub struct With<'a> {
     pub counts: Counts,
     /// One that was started earlier, at the place that `begun` of [`Replay::run`] names.
     pub reader: Option<Reader>,
+    pub ways: Ways,
+}
+
+/// How changes of rows are applied; by default one after the other, by one session.
+#[derive(Default)]
+pub struct Ways {
+    /// Only the net effect of changes is wanted.
+    pub squashes: bool,
+    /// How many sessions apply them, and those beside the restore's own.
+    pub jobs: usize,
+    pub beside: Vec<Session>,
 }
 
 impl<'a> Replay<'a> {
@@ -170,6 +197,7 @@ impl<'a> Replay<'a> {
             deferred,
             counts,
             reader,
+            ways,
         } = with;
         let rows = Rows::new(session);
         Replay {
@@ -178,6 +206,7 @@ impl<'a> Replay<'a> {
             storage,
             globals,
             rows,
+            squash: ways.squashes.then(Squash::default),
             quiet: Quiet::default(),
             checks,
             may_check: true,
@@ -204,6 +233,11 @@ impl<'a> Replay<'a> {
             deferred,
             counts,
             reader,
+            lanes: None,
+            jobs: ways.jobs,
+            beside: ways.beside,
+            items: 0,
+            is_within: false,
             is_followed: false,
         }
     }
@@ -214,24 +248,20 @@ impl<'a> Replay<'a> {
         begun: &Progress,
         progress: &mut dyn FnMut(u64, &str),
     ) -> Result<(Done, Quiet)> {
-        self.resume(begun).await?;
+        let reached = Reached::read(self.session, begun).await?;
+        let place = reached.place.clone();
+        self.resume(begun, &place).await?;
         self.begin_limited(begun).await?;
+        self.start_lanes(reached).await?;
         let (storage, plan) = (Arc::clone(&self.storage), Arc::clone(&self.plan));
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => Reader::start(storage, plan, &begun.place)?,
+            None => Reader::start(storage, plan, &place)?,
         };
-        while let Some(batch) = reader.batches.recv().await {
-            let Batch {
-                items,
-                share: _share,
-            } = batch?;
-            for item in items {
-                self.item(item).await?;
-            }
-            progress(reader.bytes.load(Ordering::Relaxed), &self.file);
+        if let Err(error) = self.replay(&mut reader, progress).await {
+            return Err(self.say_state(error).await);
         }
-        self.commit().await?;
+        self.end_lanes().await;
         self.globals_before(None).await?;
         self.finish().await
     }
@@ -247,7 +277,28 @@ impl<'a> Replay<'a> {
         Ok((self.done, self.quiet))
     }
 
+    async fn replay(
+        &mut self,
+        reader: &mut Reader,
+        progress: &mut dyn FnMut(u64, &str),
+    ) -> Result<()> {
+        while let Some(batch) = reader.batches.recv().await {
+            let Batch {
+                items,
+                share: _share,
+            } = batch?;
+            for item in items {
+                self.item(item).await?;
+            }
+            progress(reader.bytes.load(Ordering::Relaxed), &self.file);
+        }
+        self.commit().await
+    }
+
     async fn item(&mut self, item::Item { line, what }: item::Item) -> Result<()> {
+        if what.is_own() {
+            self.open().await?;
+        }
         match what {
             What::Segment { file, header } => self.segment(file, &header).await,
             What::Begin { lsn, time } => self.begin(lsn, time).await,
@@ -258,24 +309,32 @@ impl<'a> Replay<'a> {
             }
             What::Sequences => {
                 self.done.sequences += 1;
-                self.open().await?;
                 self.units += 1;
+                (self.items, self.is_within) = (0, true);
+                if self.is_own() {
+                    self.open().await?;
+                }
                 Ok(())
             }
             What::Statement(text) => self.statement(line, text).await,
             What::Copy(text) => self.begin_copy(line, text).await,
             What::CopyRows(rows) => self.copy_rows(line, rows).await,
             What::CopyEnd => self.end_copy().await,
-            What::Effect(effect, text) => self.effect(line, &effect, &text).await,
+            What::Effect(effect, text) => {
+                self.end_squash().await?;
+                self.effect(line, &effect, &text).await
+            }
             What::Ddl {
                 command,
                 role,
                 text,
             } => {
+                self.end_squash().await?;
                 self.acts(role).await?;
                 self.ddl(line, &command, &text).await
             }
             What::Fact(fact) => {
+                self.unsquash().await?;
                 self.settle().await?;
                 self.is_dirty = true;
                 self.globals.follow(self.session, &fact).await
@@ -295,19 +354,24 @@ impl<'a> Replay<'a> {
 
     /// A segment begins: what its texts mean is in its header. What was sent before has its answer by then.
     async fn segment(&mut self, file: String, header: &Header) -> Result<()> {
+        if self.goes_on_squashing(&header.encoding).await? {
+            self.begin_segment(file);
+            return Ok(());
+        }
         self.commit().await?;
         if self.goes_on_in(&file) {
             self.file = file;
             return Ok(());
         }
         self.begin_segment(file);
-        self.session.set_encoding(&header.encoding).await?;
-        let settings = archive::segment::SETTINGS.iter();
-        for (name, value) in settings.filter(|(name, _)| !self.rights.lacks_setting(name)) {
-            let set = format!("SET {name} = {value}");
-            self.session.client.execute_typed(&set, &[]).await?;
-        }
+        set_as(self.session, header, &self.rights).await?;
         self.rows.in_encoding_of(self.session);
+        if let Some(lanes) = &mut self.lanes {
+            for session in lanes.beside() {
+                set_as(session, header, &self.rights).await?;
+            }
+            lanes.forget(self.session.is_utf8());
+        }
         Ok(())
     }
 
@@ -318,14 +382,22 @@ impl<'a> Replay<'a> {
     }
 
     async fn statement(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
+        let Some(text) = self.by_lane(line, text).await? else {
+            return Ok(());
+        };
+        self.open().await?;
+        self.items += 1;
         self.checks_off().await?;
         self.counts.note(&text);
-        self.help.note(&text, !self.deferred.is_empty());
         self.statements += 1;
         self.bytes += text.len();
         if self.is_done_with_care(line, &text).await? {
             return Ok(());
         }
+        let Some(text) = self.squashed(line, text).await? else {
+            return Ok(());
+        };
+        self.help.note(&text, !self.deferred.is_empty());
         if self.lenient.is_some() {
             return self.leniently(line, &text).await;
         }
@@ -359,10 +431,11 @@ impl<'a> Replay<'a> {
             Wrong::Refused(error) => self.at(line, error.into()),
             Wrong::Hit(count) => {
                 let place = self.storage.place(&self.file);
-                let message =
-                    format!("{place}:{line}: the statement hit {count} rows, not exactly one");
-                let hint = "The restored state differs from the source: report it, unless somebody edited the files.";
-                Error::failed(message, hint)
+                hit(&format!("{place}:{line}"), count)
+            }
+            Wrong::Copied(count, rows) => {
+                let message = format!("COPY took {count} rows of {rows}");
+                self.at(line, Error::failed(message, ""))
             }
         }
     }
@@ -373,4 +446,23 @@ impl<'a> Replay<'a> {
         let message = format!("{place}:{line}: {error}");
         error.with_message(message)
     }
+}
+
+/// A statement did not hit exactly one row.
+fn hit(place: &str, count: u64) -> Error {
+    let message = format!("{place}: the statement hit {count} rows, not exactly one");
+    let hint =
+        "The restored state differs from the source: report it, unless somebody edited the files.";
+    Error::failed(message, hint)
+}
+
+/// Gives a session the settings of a segment.
+async fn set_as(session: &mut Session, header: &Header, rights: &Rights) -> Result<()> {
+    session.set_encoding(&header.encoding).await?;
+    let settings = archive::segment::SETTINGS.iter();
+    for (name, value) in settings.filter(|(name, _)| !rights.lacks_setting(name)) {
+        let set = format!("SET {name} = {value}");
+        session.client.execute_typed(&set, &[]).await?;
+    }
+    Ok(())
 }

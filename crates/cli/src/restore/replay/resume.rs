@@ -9,7 +9,7 @@ use crate::restore::progress::{sql, Place, Progress};
 
 impl Replay<'_> {
     /// Goes on where an earlier run has ended.
-    pub(super) async fn resume(&mut self, progress: &Progress) -> Result<()> {
+    pub(super) async fn resume(&mut self, progress: &Progress, place: &Place) -> Result<()> {
         progress.set(self.session).await?;
         self.views = Views::new(progress.kept("views")?);
         self.next_set = usize::try_from(progress.sets).unwrap_or(usize::MAX);
@@ -25,7 +25,6 @@ impl Replay<'_> {
         self.done.warnings = progress.kept("warnings")?;
         let left: Vec<_> = progress.kept("not_applied")?;
         self.lenient = (!left.is_empty()).then(|| Lenient::of(left));
-        let place = &progress.place;
         self.done.applied = place.applied;
         self.done.skipped = place.skipped;
         self.done.sequences = place.sequences;
@@ -82,12 +81,16 @@ impl Replay<'_> {
         Ok(placed?)
     }
 
-    fn place(&self) -> Place {
+    /// What is done by now, if all before is.
+    pub(super) fn place(&self) -> Place {
         let done = &self.done;
         let last = done.last.map(|(lsn, at)| (lsn.to_string(), at.map(iso)));
+        // A transaction that has begun is done up to an item.
+        let within = u64::from(self.is_within);
         Place {
             segment: self.segment_name.clone(),
-            units: self.units,
+            units: self.units - within,
+            items: within * self.items,
             applied: done.applied,
             skipped: done.skipped,
             sequences: done.sequences,

@@ -29,7 +29,7 @@ const MOST_SHAPES: usize = 5000;
 const SMALLEST_BATCH: usize = 4;
 
 type Answer = std::result::Result<u64, tokio_postgres::Error>;
-type Waiting = Pin<Box<dyn Future<Output = Answer>>>;
+type Waiting = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// A statement and its line.
 pub type Line = (u64, Vec<u8>);
@@ -51,6 +51,8 @@ pub enum Wrong {
     Refused(tokio_postgres::Error),
     /// The number of rows that it hit.
     Hit(u64),
+    /// The number of rows that COPY took, and that it was given.
+    Copied(u64, u64),
 }
 
 /// A statement that failed.
@@ -86,9 +88,14 @@ pub struct Rows {
 
 impl Rows {
     pub fn new(session: &Session) -> Rows {
+        Rows::of(Arc::clone(&session.client), session.is_utf8())
+    }
+
+    /// By a client, which sends texts in this encoding.
+    pub fn of(client: Arc<Client>, is_utf8: bool) -> Rows {
         Rows {
-            client: Arc::clone(&session.client),
-            is_utf8: session.is_utf8(),
+            client,
+            is_utf8,
             waiting: VecDeque::new(),
             bytes: 0,
             batches: 0,
@@ -107,6 +114,16 @@ impl Rows {
     /// Sends a statement of one line, now or with others; the first that failed before it, if one has.
     pub async fn send(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
         let shape = shape::of(&text);
+        self.send_shaped(line, text, shape).await
+    }
+
+    /// The same of a statement whose shape is known.
+    pub async fn send_shaped(
+        &mut self,
+        line: u64,
+        text: Vec<u8>,
+        shape: Option<Shape>,
+    ) -> Result<()> {
         let place = match &shape {
             Some(shape) => self.place_of(line, shape).await?,
             None => None,
@@ -231,8 +248,13 @@ impl Rows {
 
     /// The texts that follow are in this session's encoding.
     pub fn in_encoding_of(&mut self, session: &Session) {
+        self.in_utf8(session.is_utf8());
+    }
+
+    /// The texts that follow are in UTF-8, or in another encoding.
+    pub fn in_utf8(&mut self, is_utf8: bool) {
         self.forget();
-        self.is_utf8 = session.is_utf8();
+        self.is_utf8 = is_utf8;
     }
 
     async fn take(&mut self) -> Result<()> {

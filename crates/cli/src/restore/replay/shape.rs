@@ -6,8 +6,10 @@
 
 use std::ops::Range;
 
+use archive::segment::grammar::WAS_BEGIN;
 use archive_query::history::literal::unescape;
 use archive_query::history::scanner::end_of_quoted;
+use memchr::memmem;
 
 /// A statement longer than this is executed as it is.
 const LONGEST: usize = 8192;
@@ -35,11 +37,20 @@ pub struct Shape {
     pub values: Vec<Value>,
 }
 
-/// The shape of a line; `None` for one that is executed as it is.
+/// The shape of a line; `None` for one that is executed as it is. Old values in a comment are no part of it.
 pub fn of(line: &[u8]) -> Option<Shape> {
     if line.len() > LONGEST {
         return None;
     }
+    if memmem::find(line, WAS_BEGIN).is_some() && line.starts_with(b"UPDATE ") {
+        if let Some(end) = find_outside(line, WAS_BEGIN) {
+            return of_statement(&[&line[..end], b";"].concat());
+        }
+    }
+    of_statement(line)
+}
+
+fn of_statement(line: &[u8]) -> Option<Shape> {
     let is_insert = line.starts_with(b"INSERT INTO ");
     if !is_insert && !line.starts_with(b"UPDATE ") && !line.starts_with(b"DELETE FROM ") {
         return None;
@@ -77,6 +88,14 @@ pub fn find_outside(line: &[u8], text: &[u8]) -> Option<usize> {
     let mut walk = Walk::new(line);
     walk.pass_to(text)?;
     Some(walk.at - text.len())
+}
+
+/// The literal that begins at this byte, and where it ends.
+pub fn literal_at(line: &[u8], at: usize) -> Option<(Value, usize)> {
+    let mut walk = Walk::new(line);
+    walk.at = at;
+    let value = walk.literal()?;
+    Some((value, walk.at))
 }
 
 /// The bytes of a value, as the type's output function wrote them.
@@ -290,6 +309,17 @@ mod tests {
         ] {
             assert_eq!(shown(line), (text.to_owned(), some(values)), "{line}");
         }
+    }
+
+    #[test]
+    fn old_values_are_no_part_of_a_shape() {
+        let line =
+            "UPDATE a SET x = ' /* was ', y = 2 WHERE id = 'k' /* was x = 'v', y = E'\\/\\*' */;";
+        let text = "UPDATE a SET x = $1, y = $2 WHERE id = $3;";
+        assert_eq!(
+            shown(line),
+            (text.to_owned(), some(&[" /* was ", "2", "k"]))
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ const MOST_BYTES: usize = 512 << 10;
 impl Replay<'_> {
     pub(super) async fn open(&mut self) -> Result<()> {
         if !self.is_open {
+            self.gather_for_own().await?;
             if self.help.is_wanted() {
                 self.help.give(self.session).await?;
             }
@@ -32,9 +33,12 @@ impl Replay<'_> {
             self.lenient = Some(lenient::Lenient::default());
             self.counts.give_up("changes before the moment are lost");
         }
-        self.open().await?;
+        if self.is_own() {
+            self.open().await?;
+        }
         self.current = Some((lsn, time));
         self.units += 1;
+        (self.items, self.is_within) = (0, true);
         Ok(())
     }
 
@@ -61,8 +65,16 @@ impl Replay<'_> {
             self.done.applied += 1;
             self.done.last = Some(current);
         }
-        let is_full = self.statements >= MOST_STATEMENTS || self.bytes >= MOST_BYTES;
-        if is_full || self.is_alone || self.lenient.is_some() {
+        self.is_within = false;
+        if !self.is_open {
+            return self.round().await;
+        }
+        let is_full = match &self.squash {
+            // A transaction in which an index is wanted ends: it is made between two.
+            Some(squash) => squash.is_full() || self.help.is_wanted(),
+            None => self.statements >= MOST_STATEMENTS || self.bytes >= MOST_BYTES,
+        };
+        if is_full || self.is_alone || self.lenient.is_some() || self.ends_own() {
             self.commit().await?;
         }
         Ok(())
@@ -70,7 +82,12 @@ impl Replay<'_> {
 
     pub(super) async fn commit(&mut self) -> Result<()> {
         if !self.is_open {
-            return Ok(());
+            if !self.gather().await? {
+                return Ok(());
+            }
+            // What they have done, none of them has to be asked for again.
+            self.session.client.batch_execute("BEGIN").await?;
+            self.is_open = true;
         }
         if self.copy.is_some() {
             let why = "a COPY block without an end";
@@ -79,12 +96,15 @@ impl Replay<'_> {
                 self.storage.place(&self.file)
             )));
         }
+        self.unsquash().await?;
         self.settle().await?;
         self.commit_place().await?;
+        self.squash_is_committed();
         self.is_open = false;
         self.is_alone = false;
         self.statements = 0;
         self.bytes = 0;
+        self.note_own_commit();
         Ok(())
     }
 }

@@ -45,6 +45,7 @@ use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::quote::shown;
+use crate::restore::base;
 use crate::restore::plan::Plan;
 use crate::restore::progress::{self, Identity, Left, Progress, Stage};
 use crate::restore::replay::Quiet;
@@ -291,6 +292,23 @@ impl Target {
     /// One more session in it, beside that of the restore.
     pub async fn another_session(&self) -> Result<Session> {
         Session::open(&self.conninfo, Some(&self.name)).await
+    }
+
+    /// Sessions that work beside that of the restore, prepared as it is; nobody else restores before they end.
+    pub async fn beside(
+        &self,
+        count: usize,
+        encoding: &str,
+        rights: &Rights,
+    ) -> Result<Vec<Session>> {
+        let mut sessions = Vec::new();
+        for _ in 0..count {
+            let mut session = self.another_session().await?;
+            progress::lock_beside(&session, &self.name).await?;
+            base::prepare(&mut session, encoding, rights).await?;
+            sessions.push(session);
+        }
+        Ok(sessions)
     }
 
     /// Keeps those of the warnings that say what cannot be done as `--globals` asks; the others are returned.
