@@ -1,5 +1,6 @@
 //! What users fear, one file per fear, on real clusters of the PostgreSQL that `PGVER` names.
 
+mod as_of;
 mod attacks;
 mod attacks_files;
 mod attacks_names;
@@ -26,6 +27,7 @@ mod crash;
 mod ddl;
 mod denial_step_aside;
 mod denial_values;
+mod diff;
 mod disk;
 mod docs;
 mod docs_commands;
@@ -96,6 +98,7 @@ mod program_rights;
 mod program_rights_left_out;
 mod program_rights_options;
 mod program_rights_roles;
+mod program_squash;
 mod program_sure;
 mod program_values;
 mod program_verify;
@@ -129,6 +132,7 @@ mod temporary_objects;
 mod type_edges;
 mod type_values;
 mod types;
+mod undo;
 mod upgrade;
 
 // Random transactions, in a folder of their own.

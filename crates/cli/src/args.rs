@@ -77,6 +77,14 @@ pub enum Command {
     #[command(after_help = AFTER_HELP)]
     Diff(Box<crate::diff::Diff>),
 
+    /// Takes back what transactions have done to rows: as SQL, or in a live database
+    ///
+    /// What rows were before is in the files. Each change is taken back only where its row is still as the change has left it;
+    /// what is not is left alone and listed, and the exit status is 1. Without --target it prints SQL for psql; with --target
+    /// it tries, and with --apply it does it.
+    #[command(after_help = AFTER_HELP)]
+    Undo(Box<crate::undo::Undo>),
+
     /// A warm copy: a database that follows the archive, at its end or a fixed delay behind it
     ///
     /// It loads a base, as restore does, and then applies every transaction in commit order, as it comes, until it is stopped

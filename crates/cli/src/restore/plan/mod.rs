@@ -10,7 +10,7 @@ mod choice;
 mod damage;
 mod ddl;
 mod globals;
-mod local_time;
+pub mod local_time;
 pub mod locate;
 pub mod moment;
 pub mod outline;
