@@ -16,6 +16,8 @@ enum Method {
     Program,
     /// One table alone.
     Part,
+    /// One table alone, from the files.
+    Extract,
     RestoreSh,
     Psql,
 }
@@ -87,11 +89,13 @@ fn part(report: &mut Report, repeats: usize, target: &Cluster) {
              END LOOP; END $$",
         );
     })];
-    let methods = [Method::Program, Method::Part];
+    let methods = [Method::Program, Method::Part, Method::Extract];
     let all = take_turns(repeats, target, &sources, &methods);
     show(report, &all);
     let what = "program: one table of 1 % of the rows: time, as a part of the whole's";
     report.ratio_at_most(what, 0.08, ratio(&all, 0, Method::Part, Method::Program));
+    let what = "program: extract of one table of 1 % of the rows: time, as a part of the whole's";
+    report.ratio_at_most(what, 0.08, ratio(&all, 0, Method::Extract, Method::Program));
 }
 
 /// Values of 100 MB together, which were inserted after the base.
@@ -191,6 +195,7 @@ impl Source {
                 let options = ["--table", "public.part"];
                 replay::restore_by_program(&archive, target, DATABASE, &options)
             }
+            Method::Extract => return self.extract(&archive, target),
             Method::RestoreSh => replay::restore(&archive, target, DATABASE, &[]),
             Method::Psql => replay::run_file(&self.dump, target, DATABASE),
         };
@@ -199,6 +204,17 @@ impl Source {
         let made = target.sql_in(DATABASE, count);
         assert!(!made.starts_with('0'), "{}: {made}", self.name);
         replay::remove(target, DATABASE);
+        took
+    }
+}
+
+impl Source {
+    fn extract(&self, archive: &Path, target: &Cluster) -> Took {
+        let file = self.cluster.root().join("rows.csv");
+        let took = replay::extract_by_program(archive, target, "public.part", &file);
+        let rows = std::fs::read(&file).expect("it is there");
+        assert!(rows.iter().filter(|byte| **byte == b'\n').count() >= 20_000);
+        std::fs::remove_file(&file).expect("it can be removed");
         took
     }
 }
@@ -271,6 +287,7 @@ impl Method {
         match self {
             Method::Program => "pg_incrbackup restore",
             Method::Part => "pg_incrbackup restore --table",
+            Method::Extract => "pg_incrbackup extract",
             Method::RestoreSh => "restore.sh",
             Method::Psql => "psql -f",
         }

@@ -77,6 +77,19 @@ pub fn restore_by_program(
     into(target, database, command, options)
 }
 
+/// The program's extract of one table into a file; `target` is where the others restore to.
+pub fn extract_by_program(archive: &Path, target: &Cluster, table: &str, file: &Path) -> Took {
+    let mut command = target.installation().command("pg_incrbackup");
+    command
+        .args(["--quiet", "extract", "--table", table, "--archive"])
+        .arg(archive);
+    command.arg("--output").arg(file);
+    let work = || {
+        run(&mut command);
+    };
+    timed(&[target], work, || ())
+}
+
 fn into(target: &Cluster, database: &str, mut command: Command, options: &[&str]) -> Took {
     command
         .args(["--target", &target.conninfo(database)])

@@ -24,7 +24,7 @@
 //! | --- | --- |
 //! | [`base`] | tables and rows of a base |
 //! | [`shape`] | columns, and how schema changes alter them |
-//! | `types` | types whose values change their texts |
+//! | `types`, `retyped` | types whose values change their texts, and what is done then |
 //! | `row`, `store`, `live` | rows as bytes, in memory and on disk, and found by their values |
 //! | `segments`, `apply` | the lines of the segments, and what they do to rows |
 //! | [`watch`] | who is told of each change |
@@ -36,6 +36,7 @@ mod changes;
 mod error;
 mod live;
 pub mod quoting;
+mod retyped;
 mod row;
 mod segments;
 pub mod shape;

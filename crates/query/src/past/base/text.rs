@@ -21,6 +21,8 @@ pub enum Reading {
     /// A timestamp with an offset, or several.
     Zoned,
     Bytes,
+    /// An array of them.
+    ManyBytes,
     Names,
     Money,
     /// May contain what has another text.
@@ -39,7 +41,8 @@ impl Reading {
             return Reading::Zoned;
         }
         match element {
-            b"bytea" if !is_array => Reading::Bytes,
+            b"bytea" if is_array => Reading::ManyBytes,
+            b"bytea" => Reading::Bytes,
             b"money" => Reading::Money,
             _ if element.starts_with(b"reg") && !element.contains(&b'.') => Reading::Names,
             _ if Words::new(element)
@@ -59,7 +62,16 @@ impl Reading {
             Reading::Zoned => Ok(in_utc(text)),
             Reading::Bytes if text.starts_with(b"\\x") => Ok(text),
             Reading::Bytes => Ok(Cow::Owned(hexadecimal(&text)?)),
-            Reading::Names if text.contains(&b'"') => Ok(Cow::Owned(plain_type(&text))),
+            Reading::ManyBytes if are_hexadecimal(&text) => Ok(text),
+            Reading::ManyBytes => Err("an array of bytea is in the escape format"),
+            Reading::Names if text.contains(&b'"') => {
+                let mut words = Words::new(&text);
+                let is_name = words.qualified().is_some() && matches!(words.rest(), b"" | b"[]");
+                match is_name.then(|| plain_type(&text)) {
+                    Some(name) => Ok(Cow::Owned(name)),
+                    None => Err("the name of an object is quoted in the base as a server would not write it"),
+                }
+            }
             Reading::Names => Ok(text),
             Reading::Money if is_money_of_c(&text) => Ok(text),
             Reading::Money => Err(
@@ -77,6 +89,17 @@ impl Reading {
             }
         }
     }
+}
+
+/// An array without a value that is not in hexadecimal digits, which are always in quotes.
+fn are_hexadecimal(array: &[u8]) -> bool {
+    let inside = array
+        .strip_prefix(b"{")
+        .and_then(|rest| rest.strip_suffix(b"}"));
+    inside.is_some_and(|inside| {
+        let mut elements = inside.split(|byte| *byte == b',');
+        inside.is_empty() || elements.all(|it| it == b"NULL" || it.starts_with(b"\"\\\\x"))
+    })
 }
 
 /// `$1,234.50`: what cash_out writes under C, and under en_US too.
@@ -333,6 +356,11 @@ mod tests {
             read("regclass", "\"public\".\"T x\"").unwrap(),
             "public.\"T x\""
         );
+        assert!(read("regprocedure", "\"public\".\"f\"(\"text\")").is_err());
+        assert!(read("regclass[]", "{\"\\\"public\\\".\\\"t\\\"\"}").is_err());
+        let bytes = "{\"\\\\x00\",NULL}";
+        assert_eq!(read("bytea[]", bytes).unwrap(), bytes);
+        assert!(read("bytea[]", "{a,b}").is_err());
         assert_eq!(read("money", "-$1,234.50").unwrap(), "-$1,234.50");
         assert!(read("money", "1.234,50 €").is_err());
         assert_eq!(
