@@ -1,5 +1,6 @@
 //! What users fear, one file per fear, on real clusters of the PostgreSQL that `PGVER` names.
 
+mod as_of;
 mod attacks;
 mod attacks_files;
 mod attacks_names;
@@ -97,6 +98,7 @@ mod program_rights;
 mod program_rights_left_out;
 mod program_rights_options;
 mod program_rights_roles;
+mod program_squash;
 mod program_sure;
 mod program_values;
 mod program_verify;

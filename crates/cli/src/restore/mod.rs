@@ -71,7 +71,7 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     }
     let compared = compared(options, found.as_ref()).await?;
     let (plan, identity) = prepare(options, &source, found.as_ref(), compared.as_ref()).await?;
-    let report = Report::new(output, &source, Arc::clone(&plan));
+    let report = Report::new(output, &source, Arc::clone(&plan)).squashing(options.squash);
     report.plan();
     report.left(found.as_ref().and_then(Found::left));
     let Some(found) = found else {

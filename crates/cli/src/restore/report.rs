@@ -38,9 +38,16 @@ pub struct Report {
     told: u64,
     /// With the source: tables, rows, and differences.
     compared: Option<(usize, i64, Vec<String>)>,
+    /// Changes take less time than one by one.
+    squashes: bool,
 }
 
 impl Report {
+    /// With `--squash`, nobody knows before how many changes there are for each row.
+    pub fn squashing(self, squashes: bool) -> Report {
+        Report { squashes, ..self }
+    }
+
     pub fn new(output: &Output, source: &Source, plan: Arc<Plan>) -> Report {
         Report {
             output: *output,
@@ -51,6 +58,7 @@ impl Report {
             progress: output.progress(),
             told: 0,
             compared: None,
+            squashes: false,
         }
     }
 
@@ -257,6 +265,7 @@ impl Report {
             "transactions": done.applied,
             "skipped": done.skipped,
             "sequence_positions": done.sequences,
+            "squashed": done.squashed.map(|(changes, rows)| json!({"changes": changes, "rows": rows})),
             "last_lsn": lsn,
             "last_commit_at": at,
             "flags": done.flags,
@@ -271,6 +280,9 @@ impl Report {
                 "applied   {} transactions and {} sequence positions; the base has {} more\n",
                 done.applied, done.sequences, done.skipped
             );
+            if let Some((changes, rows)) = done.squashed {
+                text.push_str(&format!("squashed  {changes} changes of {rows} rows\n"));
+            }
             if let (Some(lsn), Some(at)) = (&lsn, &at) {
                 text.push_str(&format!("last      commit of {at} ({lsn})\n"));
             }

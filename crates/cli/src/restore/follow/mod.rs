@@ -146,6 +146,7 @@ async fn once(
         voice,
         status,
         newest: None,
+        next: None,
         failed: None,
         is_patient: true,
     };
@@ -202,6 +203,7 @@ async fn rounds(
                 return Ok(End::Stopped);
             }
             follower.tail_mut().applied(&round);
+            follower.next = None;
             follower.note(replay);
             follower.tell()?;
             continue;

@@ -136,12 +136,11 @@ impl<'a> Opening<'a> {
                 .loaded(source, made, plan, rights, report, tail)
                 .await?
         };
-        if is_loaded && name == final_name {
+        if is_loaded && name == final_name && !opened.target.has_closed_doors() {
             return Ok(Some(opened));
         }
-        if !is_loaded {
-            self.fill(&mut opened).await?;
-        }
+        self.fill(&mut opened).await?;
+        opened.target.open_doors(&opened.session).await?;
         drop(opened.session);
         opened.target.rename().await?;
         Ok(None)
@@ -164,7 +163,9 @@ impl<'a> Opening<'a> {
         if !is_new {
             target.renumber_sets(&plan).await?;
         }
-        report.made(&target);
+        if is_new {
+            report.made(&target);
+        }
         let loaded = load(
             &self.restore,
             &source,
@@ -174,14 +175,14 @@ impl<'a> Opening<'a> {
             &rights,
         )
         .await;
-        let loaded = loaded.map_err(|error| match is_new {
-            _ if is_new => target.incomplete(error),
-            _ => error,
+        let loaded = loaded.map_err(|error| {
+            if is_new {
+                target.incomplete(error)
+            } else {
+                error
+            }
         })?;
         drop(hold);
-        if !target.is_renamed() {
-            target.open_doors(&loaded.session).await?;
-        }
         Ok(Opened {
             source,
             target,

@@ -34,6 +34,8 @@ pub struct Follower<'a> {
     pub status: &'a mut Status,
     /// The highest commit time of what is applied, or is next.
     pub newest: Option<Time>,
+    /// The commit time of what is being applied, or waits.
+    pub next: Option<Time>,
     /// Of a look at the archive while something waited.
     pub failed: Option<Error>,
     /// What is too young is waited for, and so is what comes; else all is applied at once.
@@ -127,7 +129,8 @@ impl Follower<'_> {
         self.status.lost = lost;
         self.status.behind_bytes = behind;
         self.status.delay_seconds = self.options.delay.as_secs_f64();
-        let oldest = self.newest.filter(|_| is_behind);
+        let known = self.tail.as_ref().and_then(|tail| tail.oldest);
+        let oldest = self.next.or(known).filter(|_| is_behind);
         let age = oldest.map_or(0.0, |at| (now() - at).as_seconds_f64().max(0.0));
         self.status.lag_seconds = age;
         let late = age - self.status.delay_seconds;
@@ -207,6 +210,7 @@ impl Pace for Follower<'_> {
     fn is_due(&mut self, time: Option<Time>) -> bool {
         // Without commit times (decoder_raw without track_commit_timestamp) there is no delay.
         self.newest = self.newest.max(time);
+        self.next = time;
         let has_delay = self.is_patient && !self.options.delay.is_zero();
         !has_delay || self.newest.is_none_or(|newest| self.left(newest).is_none())
     }

@@ -32,8 +32,9 @@ pub async fn promote(opening: &Opening<'_>) -> Result<Outcome> {
         ..Status::default()
     };
     loop {
-        let opened = opening.open(&voice).await?;
-        let opened = opened.expect("one that is promoted has its name");
+        let Some(opened) = opening.open(&voice).await? else {
+            continue;
+        };
         if let Some(outcome) = end(opening, opened, &stop, &mut voice, &mut status).await? {
             return Ok(outcome);
         }
@@ -66,7 +67,8 @@ async fn end(
     let mut replay = Replay::new(&mut opened.session, storage, Arc::clone(&plan), with);
     replay.begin_following(&opened.target.progress).await?;
     let mut lost = super::kept::lost(&opened.target.progress)?;
-    if let Some(tail) = opened.tail.filter(|_| !options.now) {
+    if let Some(mut tail) = opened.tail.filter(|_| !options.now) {
+        tail.takes_unlisted = true;
         let mut follower = Follower {
             options,
             storage: Arc::clone(&opened.source.storage),
@@ -76,6 +78,7 @@ async fn end(
             voice,
             status,
             newest: None,
+            next: None,
             failed: None,
             is_patient: false,
         };

@@ -13,6 +13,9 @@ use crate::error::Result;
 use crate::restore::plan::Plan;
 use crate::restore::progress::Progress;
 
+/// So many warnings are kept.
+const MOST_WARNINGS: usize = 100;
+
 /// When what is to be applied.
 pub trait Pace {
     /// Whether the next transaction of the source, which committed then, may be applied now.
@@ -107,7 +110,18 @@ impl Replay<'_> {
             }
         }
         self.commit().await?;
+        self.trim_warnings();
         Ok(Applied::All)
+    }
+
+    /// What servers say of statements is told at the end of a restore; here that may be months away.
+    fn trim_warnings(&mut self) {
+        let warnings = &mut self.done.warnings;
+        warnings.extend(self.session.warnings());
+        warnings.retain(|warning| !warning.starts_with("NOTICE"));
+        warnings.dedup();
+        let excess = warnings.len().saturating_sub(MOST_WARNINGS);
+        warnings.drain(..excess);
     }
 
     /// Sets of globals up to this LSN, behind which the archive has more, or may have.

@@ -86,6 +86,8 @@ pub struct Done {
     /// The base holds them.
     pub skipped: u64,
     pub sequences: u64,
+    /// Changes that were applied as their net effect by this run, and of how many rows.
+    pub squashed: Option<(u64, u64)>,
     /// Places that could not be carried exactly, without a loss.
     pub flags: u64,
     pub last: Option<(Lsn, Option<Time>)>,

@@ -133,7 +133,15 @@ impl Reading {
             None => plan.chain.open(&*storage, &planned.segment)?,
         };
         let Some(input) = input else {
-            return Err(gone(&*storage, &file));
+            let gone = gone(&*storage, &file);
+            // Of a chain that is followed: it is looked at again.
+            return Err(match from {
+                Some(_) => Error::Unavailable {
+                    message: gone.to_string(),
+                    hint: String::new(),
+                },
+                None => gone,
+            });
         };
         let counting = Counting {
             inner: input,

@@ -120,6 +120,7 @@ impl Report {
     fn time_in_words(&self) -> String {
         let about = match self.plan.part {
             Some(_) => "at most about",
+            None if self.squashes => "at most about",
             None => "about",
         };
         let seconds = i64::try_from(estimate(&self.plan.figures)).unwrap_or(i64::MAX / 1000);

@@ -250,9 +250,9 @@ impl Target {
         Ok(session)
     }
 
-    /// It was created, and gets its name when it is complete.
-    pub fn is_renamed(&self) -> bool {
-        self.beside.is_some()
+    /// It was given, and PUBLIC may not connect yet.
+    pub fn has_closed_doors(&self) -> bool {
+        self.sets.doors.lets_in().is_some()
     }
 
     /// Gives it its name, while it goes on to be followed. No session may be in it.
@@ -279,7 +279,7 @@ impl Target {
 
     /// It has its base, and may be read from now on.
     pub async fn open_doors(&mut self, session: &Session) -> Result<()> {
-        if self.sets.doors.lets_in().is_none() {
+        if !self.has_closed_doors() {
             return Ok(());
         }
         session.client.batch_execute("BEGIN").await?;

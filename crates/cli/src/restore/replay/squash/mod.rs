@@ -12,13 +12,17 @@
 //! | --- | --- |
 //! | [`net`] | the net effect, by key |
 //! | [`table`] | what is collected of a table |
+//! | [`template`] | lines of one form, which are read fast |
 //! | [`definition`] | its columns and keys, by the catalog |
-//! | [`apply`] | the statements |
+//! | [`apply`], [`statements`], [`copies`] | how the target takes it |
 
 mod apply;
+mod copies;
 mod definition;
 mod net;
+mod statements;
 mod table;
+mod template;
 
 use std::collections::HashMap;
 
@@ -234,7 +238,7 @@ impl Replay<'_> {
         let Some(squash) = &mut self.squash else {
             return Ok(false);
         };
-        if squash.encoding != encoding {
+        if squash.encoding != encoding || self.lanes.is_some() {
             encoding.clone_into(&mut squash.encoding);
             return Ok(false);
         }
@@ -305,8 +309,13 @@ impl Replay<'_> {
             return Ok(());
         }
         squash.bytes = squash.bytes.saturating_sub(table.bytes);
+        let changes = table.changes;
         let net = match table.take() {
-            Collected::Net(net) => net,
+            Collected::Net(net) => {
+                let (all, rows) = self.done.squashed.unwrap_or_default();
+                self.done.squashed = Some((all + changes, rows + net.len() as u64));
+                net
+            }
             Collected::Few(lines) => {
                 for (place, text) in lines {
                     let sent = self.rows.send(place.line, text).await;

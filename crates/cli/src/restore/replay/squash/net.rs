@@ -139,8 +139,9 @@ impl Net {
         self.bytes
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.rows.len() == self.free.len()
+    /// Rows that have changed, come or gone.
+    pub fn len(&self) -> usize {
+        self.rows.len() - self.free.len()
     }
 
     /// The rows, in no order.

@@ -7,13 +7,16 @@ use archive::literal::push_escaped;
 use archive_query::history::literal::Value;
 use archive_query::history::statement::{Operation, Pair, Statement};
 
-use super::definition::{Column, Definition, Key};
+use super::definition::Definition;
 use super::net::{Columns, Net, Place};
+use super::template::{self, Template};
 
 /// So many changes of a table are executed as they are: temporary tables would take longer.
 const FEW: usize = 64;
 /// Sets of columns that are known of a table.
 const MOST_SHAPES: usize = 1000;
+/// Forms of lines that are known of a table.
+const MOST_TEMPLATES: usize = 6;
 
 /// A change, and where it is from.
 pub type Line = (Place, Vec<u8>);
@@ -37,7 +40,7 @@ impl Collected {
     fn is_empty(&self) -> bool {
         match self {
             Collected::Few(lines) => lines.is_empty(),
-            Collected::Net(net) => net.is_empty(),
+            Collected::Net(net) => net.len() == 0,
         }
     }
 }
@@ -59,11 +62,15 @@ pub struct Table {
     /// By which of its keys rows are followed.
     pub key: usize,
     collected: Collected,
-    /// Bytes of the above, about.
+    /// Bytes of the above, about, and the number of changes.
     pub bytes: usize,
+    pub changes: u64,
     /// The columns that lines set, by their numbers in the order of the line; and the last one of these.
     shapes: HashMap<Vec<usize>, Rc<Columns>>,
     last: Rc<Columns>,
+    /// Forms of lines that are known.
+    templates: Vec<Template>,
+    places: Vec<template::Place>,
     /// The columns of its INSERTs.
     inserted: Option<Rc<Columns>>,
     old: Vec<u8>,
@@ -81,8 +88,11 @@ impl Table {
             key: 0,
             collected: Collected::Few(Vec::new()),
             bytes: 0,
+            changes: 0,
             shapes: HashMap::new(),
             last: Rc::default(),
+            templates: Vec::new(),
+            places: Vec::new(),
             inserted: None,
             old: Vec::new(),
             new: Vec::new(),
@@ -110,7 +120,7 @@ impl Table {
 
     /// Takes out what is collected.
     pub fn take(&mut self) -> Collected {
-        self.bytes = 0;
+        (self.bytes, self.changes) = (0, 0);
         self.inserted = None;
         std::mem::replace(&mut self.collected, Collected::Few(Vec::new()))
     }
@@ -120,7 +130,7 @@ impl Table {
         let Definition::Table { .. } = self.definition else {
             return Taken::Not(text);
         };
-        match &mut self.collected {
+        let taken = match &mut self.collected {
             Collected::Few(lines) if lines.len() < FEW => {
                 self.bytes += text.len();
                 lines.push((place, text));
@@ -133,7 +143,9 @@ impl Table {
                 self.follow(operation, place, text)
             }
             Collected::Net(_) => self.follow(operation, place, text),
-        }
+        };
+        self.changes += u64::from(matches!(taken, Taken::Collected));
+        taken
     }
 
     fn follow(&mut self, operation: Operation, place: Place, text: Vec<u8>) -> Taken {
@@ -157,6 +169,7 @@ impl Table {
         };
         for key in 0..keys.len() {
             (self.key, self.inserted) = (key, None);
+            self.templates.clear();
             self.collected = Collected::Net(Net::default());
             let mut lines = lines.iter();
             let is_known = lines.all(|(place, text)| {
@@ -180,41 +193,60 @@ impl Table {
 
     /// The columns that a line sets; its keys are in `old` and `new` then.
     fn read(&mut self, operation: Operation, text: &[u8]) -> Result<Rc<Columns>, Unknown> {
+        for (nth, template) in self.templates.iter().enumerate() {
+            self.old.clear();
+            self.new.clear();
+            let keys = (&mut self.old, &mut self.new);
+            if template.reads(text, &mut self.places)
+                && template.push_keys(text, &self.places, keys)
+            {
+                let sets = Rc::clone(&template.sets);
+                // The next line is likely to be of the same form.
+                if nth > 0 {
+                    self.templates.swap(nth, nth - 1);
+                }
+                return Ok(sets);
+            }
+        }
+        self.parse(operation, text)
+    }
+
+    /// The same of a line of another form.
+    fn parse(&mut self, operation: Operation, text: &[u8]) -> Result<Rc<Columns>, Unknown> {
         let statement = Statement::parse(text).ok_or(Unknown)?;
         let Definition::Table { columns, keys, .. } = &self.definition else {
             return Err(Unknown);
         };
-        let key = &keys[self.key];
-        (self.old.clear(), self.new.clear());
-        match operation {
-            Operation::Insert => {
-                if !push_key(&mut self.new, key, columns, |name| {
-                    find(&statement.new, name)
-                }) {
-                    return Err(Unknown);
-                }
+        let (key, set) = (&keys[self.key], statement.new.len());
+        let old = |column: usize| find(&statement.old, &columns[column].name);
+        let new = |column: usize| find(&statement.new, &columns[column].name);
+        let (mut old_places, mut new_places) = (Vec::new(), Vec::new());
+        self.old.clear();
+        self.new.clear();
+        for part in &key.columns {
+            let (old, new) = (old(part.column), new(part.column));
+            if operation != Operation::Insert {
+                let (nth, value) = old.ok_or(Unknown)?;
+                old_places.push(set + nth);
+                push_part(&mut self.old, value, old_places.len() > 1)?;
             }
-            Operation::Delete => {
-                if !push_key(&mut self.old, key, columns, |name| {
-                    find(&statement.old, name)
-                }) {
-                    return Err(Unknown);
-                }
-                return Ok(Rc::default());
-            }
-            Operation::Update => {
-                let old = |name: &[u8]| find(&statement.old, name);
-                let new = |name: &[u8]| find(&statement.new, name).or_else(|| old(name));
-                if !push_key(&mut self.old, key, columns, old)
-                    || !push_key(&mut self.new, key, columns, new)
-                {
-                    return Err(Unknown);
-                }
+            if operation != Operation::Delete {
+                // An UPDATE may leave it out.
+                let unchanged = old.map(|(nth, value)| (set + nth, value));
+                let (nth, value) = new.or(unchanged).ok_or(Unknown)?;
+                new_places.push(nth);
+                push_part(&mut self.new, value, new_places.len() > 1)?;
             }
         }
-        let sets = self.shape(&statement.new)?;
-        if operation == Operation::Insert && statement.new.is_empty() {
-            return Err(Unknown);
+        let sets = match operation {
+            Operation::Delete => Rc::default(),
+            _ => self.shape(&statement.new)?,
+        };
+        let count = set + statement.old.len();
+        let places = (old_places, new_places);
+        if let Some(template) = Template::of(text, operation, &sets, count, places) {
+            self.templates.truncate(MOST_TEMPLATES - 1);
+            self.templates.push(template);
         }
         Ok(sets)
     }
@@ -283,28 +315,23 @@ impl Table {
     }
 }
 
-fn find<'v, 'a>(pairs: &'v [Pair<'a>], name: &[u8]) -> Option<&'v Value<'a>> {
-    let pair = pairs.iter().find(|(column, _)| **column == *name);
-    pair.map(|(_, value)| value)
+/// A column's value, and which of the values it is.
+fn find<'v, 'a>(pairs: &'v [Pair<'a>], name: &[u8]) -> Option<(usize, &'v Value<'a>)> {
+    let mut pairs = pairs.iter().enumerate();
+    let found = pairs.find(|(_, (column, _))| **column == *name);
+    found.map(|(nth, (_, value))| (nth, value))
 }
 
-/// Appends the values of a key as fields of a COPY row; false if one is missing, or NULL.
-fn push_key<'v, 'a: 'v>(
-    out: &mut Vec<u8>,
-    key: &Key,
-    columns: &[Column],
-    value: impl Fn(&[u8]) -> Option<&'v Value<'a>>,
-) -> bool {
-    for (nth, part) in key.columns.iter().enumerate() {
-        let Some(Value::Text(text)) = value(&columns[part.column].name) else {
-            return false;
-        };
-        if nth > 0 {
-            out.push(b'\t');
-        }
-        push_escaped(out, text, b'\t', b"\\t");
+/// Appends a value of a key as a field of a COPY row.
+fn push_part(out: &mut Vec<u8>, value: &Value<'_>, has_one: bool) -> Result<(), Unknown> {
+    let Value::Text(text) = value else {
+        return Err(Unknown);
+    };
+    if has_one {
+        out.push(b'\t');
     }
-    true
+    push_escaped(out, text, b'\t', b"\\t");
+    Ok(())
 }
 
 /// Appends a value as a field of a COPY row.

@@ -4,15 +4,17 @@
 //! checksum. A transaction that is still being written is none. Whatever was listed may have been closed, compressed or
 //! removed when it is read: whoever gets an error looks again.
 
+mod behind;
+mod read;
+
 use std::collections::VecDeque;
-use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
 use archive::layout::chain::ChainInfo;
 use archive::layout::names::{BASE, CHAIN_JSON, GLOBALS, INCREMENTAL};
 use archive::layout::{GlobalsName, SegmentName, Stored};
-use archive::segment::{Event, Header, Previous, Scanner, Standing};
+use archive::segment::Previous;
 use archive::storage::{self, Storage};
 use archive::time::Time;
 use archive::verify::Sealed;
@@ -20,11 +22,12 @@ use archive::Lsn;
 use archive_query::catalog::{Base, Catalog, Chain, Globals, Segment};
 
 use super::base::ensure_sealed;
-use super::choice::{each_once, Choice};
+use super::choice::Choice;
 use super::moment::Moment;
-use super::segment::{self, Found, LostHere, Needs};
+use super::segment::LostHere;
 use super::{Planned, Wish};
 use crate::error::{Error, Result};
+pub use behind::Behind;
 
 /// An unfinished transaction of this size is not looked at again before it has grown by a quarter.
 const LONG: u64 = 16 << 20;
@@ -46,8 +49,12 @@ pub struct Tail {
     pub end_lsn: Lsn,
     /// All that was committed up to then is in the files.
     pub end_at: Option<Time>,
+    /// When the first transaction committed that is not applied, as far as it is known.
+    pub oldest: Option<Time>,
     /// What is lost, each object once.
     pub lost: Vec<LostHere>,
+    /// A closed segment that the manifest does not list is read although it may be one that is being copied.
+    pub takes_unlisted: bool,
     /// A newer chain of the archive.
     pub newer: Option<u32>,
 }
@@ -60,60 +67,10 @@ struct Open {
     behind: Option<Arc<Behind>>,
 }
 
-/// A place of a segment behind a complete transaction, and how to find out whether it is still that.
-#[derive(Clone)]
-pub struct Behind {
-    pub standing: Standing,
-    pub header: Arc<Header>,
-    /// The comment with which the last transaction or position before it begins, and where it is. A crash of the source's
-    /// system may take the end of a file, which is written again.
-    mark: Vec<u8>,
-    mark_at: u64,
-}
-
 /// What is to be applied at once, and where the end of it is.
 pub struct Round {
     pub segments: Vec<Planned>,
     end: Option<Arc<Behind>>,
-}
-
-impl Behind {
-    /// The text from there on; `None` if the segment has gone, or is another one up to there.
-    pub fn reader(
-        &self,
-        storage: &dyn Storage,
-        chain: &Chain,
-        segment: &Segment,
-    ) -> Result<Option<Box<dyn Read + Send>>> {
-        let file = chain.file(&segment.file());
-        let is_plain = matches!(segment.stored, Stored::Partial | Stored::Plain);
-        let sought = if is_plain {
-            storage.open(&file, self.mark_at)?
-        } else {
-            None
-        };
-        let (mut input, before) = match sought {
-            Some(input) => (input, 0),
-            None => match chain.open(storage, segment)? {
-                Some(input) => (input, self.mark_at),
-                None => return Ok(None),
-            },
-        };
-        let length = self.mark.len() as u64;
-        let after = self.standing.offset() - self.mark_at - length;
-        let mut mark = Vec::new();
-        let read = skip(&mut input, before).and_then(|skipped| {
-            (&mut input).take(length).read_to_end(&mut mark)?;
-            Ok(skipped && mark == self.mark && skip(&mut input, after)?)
-        });
-        let is_same = read.map_err(storage::failed("read", storage, &file))?;
-        Ok(is_same.then_some(input))
-    }
-}
-
-/// Whether there were so many bytes.
-fn skip(input: &mut impl Read, bytes: u64) -> io::Result<bool> {
-    Ok(io::copy(&mut input.take(bytes), &mut io::sink())? == bytes)
 }
 
 impl Tail {
@@ -135,7 +92,9 @@ impl Tail {
             before: None,
             listed: Vec::new(),
             end_at: None,
+            oldest: None,
             lost,
+            takes_unlisted: false,
             newer: None,
         };
         tail.look(storage)?;
@@ -205,7 +164,13 @@ impl Tail {
         for segment in &news {
             let is_checked =
                 Some(segment.name) == at && self.open.is_none() && self.before.is_some();
-            if segment.stored == Stored::Partial {
+            let is_open = segment.stored == Stored::Partial;
+            // In a copy the manifest comes after the files that it lists.
+            let is_last = news.last().map(|last| last.name) == Some(segment.name);
+            if !is_open && is_last && segment.entry.is_none() && !self.takes_unlisted {
+                break;
+            }
+            if is_open {
                 self.grow(storage, segment)?;
             } else if !is_checked {
                 self.close(storage, segment)?;
@@ -291,188 +256,6 @@ impl Tail {
         Ok(())
     }
 
-    /// A closed segment, as a whole.
-    fn close(&mut self, storage: &dyn Storage, segment: &Segment) -> Result<()> {
-        let (moment, found) = (&Moment::Newest, Found::default());
-        let mut needs = Needs::default();
-        let facts = segment::read(storage, &self.chain, segment, moment, found, &mut needs)?;
-        let file = self.chain.file(&segment.file());
-        let place = storage.place(&file);
-        let Some(header) = &facts.header else {
-            return Err(Error::damaged(format!(
-                "{place} is damaged: its header cannot be parsed"
-            )));
-        };
-        facts.ensure_whole(storage, &file, segment.stored)?;
-        facts.ensure_listed(&place, segment)?;
-        self.ensure_joins(segment, header, &place)?;
-        let open = self.open.take().filter(|open| open.name == segment.name);
-        let read = open.and_then(|open| open.behind);
-        if read.is_some_and(|read| read.standing.offset() > facts.complete) {
-            self.read_again(segment.name);
-        }
-        self.before = Some((
-            facts.end_lsn,
-            Previous {
-                file: segment.name.file(Stored::Plain),
-                sha256: facts.sha256.clone(),
-            },
-        ));
-        self.lose(needs.lost);
-        self.end_lsn = self.end_lsn.max(facts.end_lsn);
-        self.end_at = self.end_at.max(facts.latest);
-        self.plan(segment, facts.complete);
-        Ok(())
-    }
-
-    /// The open segment, from where it was read to on.
-    fn grow(&mut self, storage: &dyn Storage, segment: &Segment) -> Result<()> {
-        let known = self.open.as_ref().filter(|open| open.name == segment.name);
-        if let Some(open) = known {
-            let unread = open.size
-                - open
-                    .behind
-                    .as_ref()
-                    .map_or(0, |it| it.standing.offset())
-                    .min(open.size);
-            let enough = if unread > LONG {
-                open.size + unread / 4
-            } else {
-                open.size
-            };
-            if segment.size == open.size || (open.size..enough).contains(&segment.size) {
-                return Ok(());
-            }
-        }
-        let behind = known.and_then(|open| open.behind.clone());
-        if let Some(behind) = behind {
-            if let Some(input) = behind.reader(storage, &self.chain, segment)? {
-                let scanner = Scanner::going_on(input, &behind.standing);
-                if self.scan(storage, segment, scanner, Some(behind))? {
-                    return Ok(());
-                }
-            }
-            self.read_again(segment.name);
-        }
-        let Some(input) = self.chain.open(storage, segment)? else {
-            return Err(segment::gone(storage, &self.chain.file(&segment.file())));
-        };
-        self.scan(storage, segment, Scanner::new(input), None)?;
-        Ok(())
-    }
-
-    /// Reads to the end of what is complete; false if it is not what it was up to `behind`.
-    fn scan(
-        &mut self,
-        storage: &dyn Storage,
-        segment: &Segment,
-        mut scanner: Scanner<Box<dyn Read + Send>>,
-        mut behind: Option<Arc<Behind>>,
-    ) -> Result<bool> {
-        let file = self.chain.file(&segment.file());
-        let is_going_on = behind.is_some();
-        let mut header = behind.as_ref().map(|behind| Arc::clone(&behind.header));
-        let (mut mark, mut open) = ((0, Vec::new()), None);
-        let mut lost = Vec::new();
-        loop {
-            let start = scanner.offset();
-            let line = scanner
-                .next_line()
-                .map_err(storage::failed("read", storage, &file))?;
-            let Some((_, event)) = line else {
-                break;
-            };
-            let Some(event) = event else {
-                continue;
-            };
-            if let Event::Transaction { .. } | Event::Sequences { .. } | Event::Position { .. } =
-                event
-            {
-                mark = (start, scanner.head().to_vec());
-            }
-            let ended = match event {
-                Event::Header(read) => {
-                    self.ensure_joins(segment, &read, &storage.place(&file))?;
-                    self.end_lsn = self.end_lsn.max(read.start_lsn);
-                    header = Some(Arc::from(read));
-                    continue;
-                }
-                Event::Transaction {
-                    xid,
-                    commit_lsn,
-                    commit_time,
-                    ..
-                } => {
-                    open = Some((xid, commit_lsn, commit_time));
-                    lost.clear();
-                    continue;
-                }
-                Event::Flag {
-                    reason,
-                    lost: Some(what),
-                } => {
-                    if let Some((xid, lsn, at)) = open {
-                        lost.push(LostHere {
-                            lsn,
-                            xid,
-                            at,
-                            lost: what,
-                            reason,
-                        });
-                    }
-                    continue;
-                }
-                Event::End { .. } => open.take().map(|(_, lsn, at)| (lsn, at)),
-                Event::Position { lsn, at, .. } => Some((lsn, Some(at))),
-                Event::Torn { is_cut: false, .. } if is_going_on => return Ok(false),
-                Event::Torn {
-                    is_cut: false,
-                    at,
-                    why,
-                    ..
-                } => {
-                    let place = storage.place(&file);
-                    return Err(Error::damaged(format!(
-                        "{place} is damaged at byte {at}: {why}"
-                    )));
-                }
-                _ => continue,
-            };
-            if let Some((lsn, at)) = ended {
-                self.end_lsn = self.end_lsn.max(lsn);
-                self.end_at = self.end_at.max(at);
-            }
-            self.lose(std::mem::take(&mut lost));
-            if let Some((standing, header)) = scanner.standing().zip(header.as_ref()) {
-                behind = Some(Arc::new(Behind {
-                    standing,
-                    header: Arc::clone(header),
-                    mark: std::mem::take(&mut mark.1),
-                    mark_at: mark.0,
-                }));
-            }
-        }
-        self.open = Some(Open {
-            name: segment.name,
-            size: segment.size.max(scanner.offset()),
-            behind,
-        });
-        if scanner.complete_offset() > 0 {
-            self.plan(segment, scanner.complete_offset());
-        }
-        Ok(true)
-    }
-
-    /// What was read of a segment is not what it is any more: what is applied of it is found by its commits.
-    fn read_again(&mut self, name: SegmentName) {
-        self.open = None;
-        let same = self
-            .waiting
-            .iter_mut()
-            .filter(|planned| planned.segment.name == name);
-        same.for_each(|planned| planned.from = None);
-    }
-
     fn plan(&mut self, segment: &Segment, complete: u64) {
         let last = self
             .waiting
@@ -492,40 +275,6 @@ impl Tail {
         }
     }
 
-    /// What the base does not have.
-    fn lose(&mut self, lost: Vec<LostHere>) {
-        if lost.is_empty() {
-            return;
-        }
-        let snapshot = &self.base.metadata.snapshot;
-        self.lost
-            .extend(lost.into_iter().filter(|lost| !snapshot.sees(lost.xid)));
-        self.lost = each_once(&self.lost);
-    }
-
-    /// A segment starts where its name says, and where the one before it ends.
-    fn ensure_joins(&self, segment: &Segment, header: &Header, place: &str) -> Result<()> {
-        if header.start_lsn != segment.start_lsn() {
-            return Err(Error::damaged(format!(
-                "{place} does not start where its name says"
-            )));
-        }
-        let Some((end, previous)) = &self.before else {
-            return Ok(());
-        };
-        if header.start_lsn != *end {
-            let (start, file) = (header.start_lsn, &previous.file);
-            let why = format!("{place} starts at {start}, {file} ends at {end}");
-            return Err(Error::damaged(why));
-        }
-        if header.previous.as_ref() != Some(previous) {
-            let file = &previous.file;
-            let why = format!("{file} is damaged, or is not the segment before {place}");
-            return Err(Error::damaged(why));
-        }
-        Ok(())
-    }
-
     /// What is checked, and not applied; `None` if all is.
     pub fn round(&self) -> Option<Round> {
         let is_new = |planned: &&Planned| planned.new_bytes() > 0;
@@ -541,6 +290,7 @@ impl Tail {
         let Some(last) = round.segments.last() else {
             return;
         };
+        self.oldest = None;
         let name = last.segment.name;
         self.waiting.retain(|planned| planned.segment.name >= name);
         let Some(planned) = self
