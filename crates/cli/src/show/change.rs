@@ -66,7 +66,7 @@ impl<'a> RowChange<'a> {
         let side = |value: &dyn Fn(&[u8]) -> Option<bool>| {
             let mut is_known = true;
             for wanted in wanted {
-                match value(&wanted.column) {
+                match wanted.column.iter().find_map(|column| value(column)) {
                     Some(true) => {}
                     Some(false) => return Some(false),
                     None => is_known = false,
@@ -74,7 +74,11 @@ impl<'a> RowChange<'a> {
             }
             is_known.then_some(true)
         };
-        let find = |column: &[u8]| wanted.iter().find(|wanted| wanted.column == column);
+        let find = |column: &[u8]| {
+            wanted
+                .iter()
+                .find(|wanted| wanted.column.iter().any(|it| it == column))
+        };
         let is_in = |column: &[u8], value: Option<&Value<'_>>| {
             let wanted = find(column)?;
             // An INSERT has all columns of its table.
@@ -101,7 +105,8 @@ impl<'a> RowChange<'a> {
 /// A column, and the values of which one is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    pub column: Vec<u8>,
+    /// Its name, in each encoding that is tried.
+    pub column: Vec<Vec<u8>>,
     pub values: Vec<Value<'static>>,
 }
 
@@ -126,7 +131,7 @@ mod tests {
 
     fn wanted(pairs: &[(&str, &[&str])]) -> Vec<Wanted> {
         let one = |(column, values): &(&str, &[&str])| Wanted {
-            column: column.as_bytes().to_vec(),
+            column: vec![column.as_bytes().to_vec()],
             values: values.iter().map(|v| Value::text(v).into_owned()).collect(),
         };
         pairs.iter().map(one).collect()

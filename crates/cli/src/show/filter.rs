@@ -22,7 +22,8 @@ pub struct Filter {
     tables: Vec<Pattern>,
     key: Vec<Wanted>,
     pub xids: BTreeSet<u64>,
-    grep: Option<Finder<'static>>,
+    /// One of them is looked for; none: nothing is.
+    grep: Vec<Finder<'static>>,
     roles: Vec<Vec<u8>>,
     wants_rows: bool,
     wants_ddl: bool,
@@ -33,18 +34,19 @@ pub struct Filter {
 impl Filter {
     pub fn of(options: &Show) -> Result<Filter> {
         let tables = options.table.iter().map(|text| Pattern::of_relation(text));
+        let grep = options.grep.as_deref().map(encodings).unwrap_or_default();
         Ok(Filter {
             tables: tables.collect::<Result<_>>()?,
             key: key_of(&options.key)?,
             xids: options.xid.iter().copied().collect(),
-            grep: options
-                .grep
-                .as_deref()
-                .map(|text| Finder::new(text).into_owned()),
+            grep: grep
+                .iter()
+                .map(|text| Finder::new(text).into_owned())
+                .collect(),
             roles: options
                 .role
                 .iter()
-                .map(|role| role.clone().into_bytes())
+                .flat_map(|role| encodings(role))
                 .collect(),
             wants_rows: !options.ddl_only && options.role.is_empty(),
             wants_ddl: !options.rows_only && options.key.is_empty(),
@@ -55,7 +57,7 @@ impl Filter {
     /// Whether everything is wanted.
     pub fn is_empty(&self) -> bool {
         let has_none = self.tables.is_empty() && self.key.is_empty() && self.roles.is_empty();
-        has_none && self.grep.is_none() && self.wants_rows && self.wants_ddl
+        has_none && self.grep.is_empty() && self.wants_rows && self.wants_ddl
     }
 
     /// Whether a segment has nothing that is wanted, as its index shows. Without one it is read.
@@ -82,8 +84,8 @@ impl Filter {
     }
 
     fn has_text(&self, text: &[u8]) -> bool {
-        let grep = self.grep.as_ref();
-        grep.is_none_or(|grep| grep.find(text).is_some())
+        let mut grep = self.grep.iter();
+        self.grep.is_empty() || grep.any(|grep| grep.find(text).is_some())
     }
 
     fn is_by(&self, role: &[u8]) -> bool {
@@ -119,7 +121,7 @@ impl Filter {
         let typed = words.map_or(&b""[..], |words| &words.text);
         self.wants_ddl
             && self.is_by(words.map_or(&b""[..], |words| &words.role))
-            && (self.has_text(text) || self.grep.is_some() && self.has_text(typed))
+            && (self.has_text(text) || !self.grep.is_empty() && self.has_text(typed))
             && (self.is_of_relation(effect) || self.names_table(text))
     }
 
@@ -168,17 +170,29 @@ fn key_of(texts: &[String]) -> Result<Vec<Wanted>> {
             return Err(Error::wrong_use(message, "For example --key id=42."));
         };
         let column = match column.trim() {
-            quoted if quoted.starts_with('"') => name_of(quoted.as_bytes()).into_owned(),
-            plain => plain.to_lowercase().into_bytes(),
+            quoted if quoted.starts_with('"') => {
+                String::from_utf8_lossy(&name_of(quoted.as_bytes())).into_owned()
+            }
+            plain => plain.to_lowercase(),
         };
-        let value = Value::text(value).into_owned();
+        let column = encodings(&column);
+        let values = encodings(value).into_iter();
+        let values = values.map(|value| Value::Text(value.into()));
         match key.iter_mut().find(|wanted| wanted.column == column) {
-            Some(wanted) => wanted.values.push(value),
+            Some(wanted) => wanted.values.extend(values),
             None => key.push(Wanted {
                 column,
-                values: vec![value],
+                values: values.collect(),
             }),
         }
     }
     Ok(key)
+}
+
+/// The bytes of what was typed, in UTF-8 and in Latin 1: an archive is in the encoding of its database.
+fn encodings(text: &str) -> Vec<Vec<u8>> {
+    let mut all = vec![text.as_bytes().to_vec()];
+    let latin1: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
+    all.extend(latin1.filter(|_| !text.is_ascii()));
+    all
 }

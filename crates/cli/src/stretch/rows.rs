@@ -114,9 +114,53 @@ impl Tables<'_> {
     }
 }
 
-/// A pattern that matches this name only.
+/// A pattern that matches this name, and of names in another encoding than UTF-8 few others.
 fn exactly(name: &Name) -> String {
-    let quoted =
-        |part: &[u8]| format!("\"{}\"", String::from_utf8_lossy(part).replace('"', "\"\""));
+    let quoted = |part: &[u8]| match std::str::from_utf8(part) {
+        Ok(text) => format!("\"{}\"", text.replace('"', "\"\"")),
+        // A wildcard for each byte that is no character; it is one outside of quotes only.
+        Err(_) => {
+            let mut pattern = String::from("\"");
+            for byte in part {
+                match byte {
+                    b'"' => pattern.push_str("\"\""),
+                    byte if byte.is_ascii() => pattern.push(char::from(*byte)),
+                    _ => pattern.push_str("\"?\""),
+                }
+            }
+            // Two quotes in a row would be one within quotes.
+            format!("{pattern}\"").replace("?\"\"?", "??")
+        }
+    };
     format!("{}.{}", quoted(&name.schema), quoted(&name.name))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::restore::part::pattern::Pattern;
+
+    #[test]
+    fn a_name_of_any_bytes_is_found_by_its_pattern() {
+        for name in [
+            &b"a"[..],
+            b"A \"b\".*?",
+            b"K\xfche",
+            b"\"\xff\"",
+            "K\u{fc}he".as_bytes(),
+        ] {
+            let name = Name {
+                schema: b"s$".to_vec(),
+                name: name.to_vec(),
+            };
+            let pattern = Pattern::of_relation(&exactly(&name)).unwrap();
+            assert!(
+                pattern.is_match(&name.schema, &name.name),
+                "{}",
+                pattern.text
+            );
+            assert!(!pattern.is_match(b"s", &name.name) && !pattern.is_match(b"s$", b"xyz"));
+        }
+    }
 }

@@ -53,7 +53,7 @@ pub async fn run(
             warnings.push(format!(
                 "{} has triggers, which fire; what they wrote when the changes were made is taken back by itself: \
                  --no-triggers does without them",
-                former.name.shown()
+                former.shown()
             ));
         }
     }
@@ -112,7 +112,7 @@ async fn ensure_same(session: &Session, former: &Former) -> Result<()> {
             a.attgenerated OPERATOR(pg_catalog.<>) '' \
         FROM pg_catalog.pg_attribute AS a \
         WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped";
-    let shown = former.name.shown();
+    let shown = former.shown();
     let hint =
         "The changes are taken back in the database that they were made in, or in a copy of it.";
     let client: &Client = &session.client;
@@ -226,8 +226,11 @@ impl Done {
             let message = format!("{}: {error}", step.row(tables));
             return Err(error.with_message(message));
         }
-        self.conflicts
-            .push(format!("{}: {error}", step.row(tables)));
+        // Without where in our statement it was.
+        let error = error.to_string();
+        let said: Vec<&str> = error.lines().take(2).map(str::trim).collect();
+        let row = step.row(tables);
+        self.conflicts.push(format!("{row}: {}", said.join(" ")));
         Ok(())
     }
 }

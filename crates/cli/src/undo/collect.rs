@@ -8,6 +8,7 @@ use archive::Lsn;
 use archive_query::history::Value;
 use archive_query::past::quoting::{written, written_table};
 use archive_query::past::{Change, Kind, Observer, Shape, Tables};
+use archive_query::report::text::readable;
 
 use super::statement::{self, Column, Table};
 use super::wanted::{Choice, Wanted};
@@ -41,6 +42,13 @@ pub struct Former {
     pub table: Table,
     /// The places of the columns that identify a row.
     pub key: Option<Vec<usize>>,
+}
+
+impl Former {
+    /// Its name, for people.
+    pub fn shown(&self) -> String {
+        line(&readable(&self.table.name))
+    }
 }
 
 /// What is told of the changes.
@@ -92,7 +100,7 @@ impl<'a> Collect<'a> {
             return Ok(());
         }
         if !matches!(change.kind, Kind::Inserted | Kind::Updated | Kind::Deleted) {
-            let table = line(&String::from_utf8_lossy(&written_table(change.name)));
+            let table = line(&readable(&written_table(change.name)));
             let message = format!(
                 "transaction {} has emptied or rewritten {table}, which is not taken back row by row",
                 commit.xid
@@ -161,7 +169,7 @@ impl<'a> Collect<'a> {
     /// Compares the tables with those at the end of the files: what has another form by now is refused.
     pub fn ensure_as_now(&mut self, now: &Tables) -> Result<()> {
         for former in &mut self.tables {
-            let shown = former.name.shown();
+            let shown = former.shown();
             let hint = format!(
                 "pg_incrbackup restore --table '{shown}' makes a table as it was at a moment, beside the live one."
             );
@@ -171,7 +179,7 @@ impl<'a> Collect<'a> {
             if (&table.name.schema, &table.name.table) != (&former.name.schema, &former.name.name) {
                 let message = format!(
                     "{shown} is called {} by now",
-                    line(&String::from_utf8_lossy(&written_table(&table.name)))
+                    line(&readable(&written_table(&table.name)))
                 );
                 return Err(Error::failed(message, hint));
             }
@@ -183,7 +191,7 @@ impl<'a> Collect<'a> {
                     (&there.name, &there.type_) == (&column.name, &column.type_)
                 });
                 if !is_as_it_was {
-                    let name = line(&String::from_utf8_lossy(&written(&column.name)));
+                    let name = line(&readable(&written(&column.name)));
                     let what = match there {
                         None => "was dropped later",
                         Some(there) if there.name != column.name => "was renamed later",
@@ -251,7 +259,7 @@ impl Undone {
         const MOST: usize = 60;
         let former = &tables[self.table];
         let Some(row) = self.after.as_ref().or(self.before.as_ref()) else {
-            return former.name.shown();
+            return former.shown();
         };
         let places = former.key.clone().unwrap_or_else(|| vec![0]);
         let columns = places.iter().filter_map(|nth| {
@@ -259,17 +267,17 @@ impl Undone {
             let value = match row.get(*nth)? {
                 Value::Null => "NULL".to_owned(),
                 Value::Text(text) => {
-                    let text = line(&archive_query::report::text::readable(text));
+                    let text = line(&readable(text));
                     let short: String = text.chars().take(MOST).collect();
                     let more = if short.len() < text.len() { "..." } else { "" };
                     format!("{short}{more}")
                 }
             };
-            let name = line(&archive_query::report::text::readable(&column.name));
+            let name = line(&readable(&column.name));
             Some(format!("{name}={value}"))
         });
         let columns: Vec<String> = columns.collect();
-        format!("{} {}", former.name.shown(), columns.join(" "))
+        format!("{} {}", former.shown(), columns.join(" "))
     }
 }
 

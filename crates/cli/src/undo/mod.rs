@@ -146,7 +146,7 @@ fn report(output: &Output, done: &Done, tables: &[Former], how: &How<'_>) -> Out
     }
     for (former, [inserted, updated, deleted]) in tables.iter().zip(&done.counts) {
         let answer = json!({
-            "table": former.name.shown(), "deleted": inserted, "changed_back": updated, "inserted": deleted,
+            "table": former.shown(), "deleted": inserted, "changed_back": updated, "inserted": deleted,
             "is_kept": done.is_kept,
         });
         output.answer(&answer, |_| {
@@ -164,7 +164,7 @@ fn report(output: &Output, done: &Done, tables: &[Former], how: &How<'_>) -> Out
             } else {
                 said.join(", ")
             };
-            format!("{}: {said}", crate::shown::line(&former.name.shown()))
+            format!("{}: {said}", former.shown())
         });
     }
     let conflicts = done.conflicts.len() as u64;

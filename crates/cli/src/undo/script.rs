@@ -61,6 +61,14 @@ pub fn write(
         writeln!(out, "SET LOCAL session_replication_role = replica;")?;
     }
     writeln!(out, "SET CONSTRAINTS ALL DEFERRED;")?;
+    // Messages are of any characters, and the script is in the encoding of the database.
+    let written = |text: String| {
+        if encoding == "UTF8" {
+            text
+        } else {
+            text.replace(|c: char| !c.is_ascii(), "?")
+        }
+    };
     let mut last = None;
     for undone in undone.iter().rev() {
         let Some(statement) = undone.statement(tables) else {
@@ -69,15 +77,15 @@ pub fn write(
         if last.replace(undone.commit.lsn) != Some(undone.commit.lsn) {
             writeln!(out, "-- {}", named(undone.commit))?;
         }
-        let conflict = not_taken_back(undone, tables);
+        let conflict = written(not_taken_back(undone, tables));
         write!(out, "DO $r{key}$ DECLARE n bigint; BEGIN EXECUTE $s{key}$")?;
         out.write_all(&statement)?;
         write!(
             out,
             "$s{key}$; GET DIAGNOSTICS n = ROW_COUNT; IF n OPERATOR(pg_catalog.=) 0 THEN RAISE WARNING USING MESSAGE = \
-             $m{key}${conflict}$m{key}$; END IF; EXCEPTION WHEN integrity_constraint_violation THEN \
+             $m{key}${conflict}$m{key}$; END IF; EXCEPTION WHEN integrity_constraint_violation OR generated_always THEN \
              RAISE WARNING USING MESSAGE = pg_catalog.concat($m{key}${}: $m{key}$, SQLERRM); END $r{key}$;",
-            undone.row(tables)
+            written(undone.row(tables))
         )?;
         writeln!(out)?;
     }
