@@ -250,6 +250,9 @@ impl Replay<'_> {
             // An index that helps is made when all are at the same place.
             return self.open().await;
         }
+        if lanes.reached.is_empty() && lanes.lanes.len() != lanes.wanted {
+            return self.commit().await;
+        }
         let many = lanes.lanes.len();
         if lanes.statements < MOST_STATEMENTS * many as u64 && lanes.bytes < MOST_BYTES * many {
             return Ok(());
