@@ -5,7 +5,7 @@ use crate::replay::{self, Took};
 use crate::report::{figure, Report};
 use crate::restore::{middle, raw};
 use crate::{server, turns};
-use harness::{run, Cluster};
+use harness::{run, Builder, Cluster};
 use std::path::{Path, PathBuf};
 
 const DATABASE: &str = "restored";
@@ -20,6 +20,10 @@ enum Method {
     Part,
     RestoreSh,
     Psql,
+    /// The program, by two sessions.
+    Jobs,
+    /// Of a dump in directory format, by two jobs.
+    PgRestore,
 }
 
 /// One method's turns at one source.
@@ -34,6 +38,7 @@ struct Source {
     name: &'static str,
     cluster: Cluster,
     dump: PathBuf,
+    directory: PathBuf,
 }
 
 pub fn measure(report: &mut Report, repeats: usize) {
@@ -44,6 +49,7 @@ pub fn measure(report: &mut Report, repeats: usize) {
     );
     let target = replay::target();
     base(report, repeats, &target);
+    jobs(report, repeats, &target);
     part(report, repeats, &target);
     squash(report, repeats, &target);
     values(report, repeats, &target);
@@ -66,6 +72,33 @@ fn base(report: &mut Report, repeats: usize, target: &Cluster) {
     show(report, &all);
     let what = "program: a base of 1 GB: time, as a multiple of psql -f";
     report.ratio_at_most(what, 1.2, ratio(&all, 0, Method::Program, Method::Psql));
+}
+
+/// A base of about 1 GB in directory format, with more tables than sessions, by two of them.
+fn jobs(report: &mut Report, repeats: usize, target: &Cluster) {
+    let server = server::builder().setting("pg_incrbackup.base_format", "'directory'");
+    let sources = [Source::on(server, "base of 1 GB in five tables", |c| {
+        for (table, rows) in [
+            ("a", 2_000_000),
+            ("b", 1_500_000),
+            ("c", 1_500_000),
+            ("d", 1_000_000),
+            ("e", 1_000_000),
+        ] {
+            c.sql(&format!(
+                "CREATE TABLE {table} (id int, a text, b numeric, c timestamptz);
+                 INSERT INTO {table} SELECT i, repeat(md5(i::text), 3), i / 7.0, timestamptz '2026-01-01Z' + i * interval '1 s'
+                    FROM generate_series(1, {rows}) i;
+                 ALTER TABLE {table} ADD PRIMARY KEY (id); CREATE INDEX ON {table} (c)"
+            ));
+        }
+        set_up(c);
+    })];
+    let methods = [Method::Jobs, Method::PgRestore];
+    let all = take_turns(repeats, target, &sources, &methods);
+    show(report, &all);
+    let what = "program: a base of 1 GB by two sessions: time, as a multiple of pg_restore -j2";
+    report.ratio_at_most(what, 1.1, ratio(&all, 0, Method::Jobs, Method::PgRestore));
 }
 
 /// One table that has 1 % of the rows, in the base and in the changes: there is something of it in every segment.
@@ -207,7 +240,11 @@ fn set_up(c: &Cluster) {
 
 impl Source {
     fn new(name: &'static str, make: impl FnOnce(&Cluster)) -> Source {
-        let cluster = server::builder().start();
+        Source::on(server::builder(), name, make)
+    }
+
+    fn on(builder: Builder, name: &'static str, make: impl FnOnce(&Cluster)) -> Source {
+        let cluster = builder.start();
         make(&cluster);
         cluster.flush();
         let dump = cluster.root().join("dump.sql");
@@ -217,10 +254,17 @@ impl Source {
             .arg(&dump);
         run(&mut pg_dump);
         without_extension(&dump);
+        let directory = cluster.root().join("dump");
+        let mut pg_dump = cluster.installation().command("pg_dump");
+        pg_dump
+            .args(["-d", &cluster.conninfo(cluster.database()), "-Fd", "-f"])
+            .arg(&directory);
+        run(&mut pg_dump);
         Source {
             name,
             cluster,
             dump,
+            directory,
         }
     }
 
@@ -235,6 +279,10 @@ impl Source {
             }
             Method::RestoreSh => replay::restore(&archive, target, DATABASE, &[]),
             Method::Psql => replay::run_file(&self.dump, target, DATABASE),
+            Method::Jobs => {
+                replay::restore_by_program(&archive, target, DATABASE, &["--jobs", "2"])
+            }
+            Method::PgRestore => replay::run_pg_restore(&self.directory, "2", target, DATABASE),
         };
         let count = "SELECT count(*), sum(n_live_tup) FROM pg_class LEFT JOIN pg_stat_user_tables ON relid = oid \
                      WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
@@ -316,6 +364,8 @@ impl Method {
             Method::Part => "pg_incrbackup restore --table",
             Method::RestoreSh => "restore.sh",
             Method::Psql => "psql -f",
+            Method::Jobs => "pg_incrbackup restore --jobs 2",
+            Method::PgRestore => "pg_restore -j2",
         }
     }
 }

@@ -100,6 +100,28 @@ pub fn run_file(file: &Path, target: &Cluster, database: &str) -> Took {
     timed(&[target], work, || ())
 }
 
+/// `pg_restore` of a dump in directory format by so many jobs, into a new database, without the extension.
+pub fn run_pg_restore(dump: &Path, jobs: &str, target: &Cluster, database: &str) -> Took {
+    let installation = target.installation();
+    let listed = run(installation.command("pg_restore").arg("-l").arg(dump));
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let is_ours = |line: &&str| line.contains("EXTENSION") && line.contains("pg_incrbackup");
+    let kept: Vec<&str> = listed.lines().filter(|line| !is_ours(line)).collect();
+    let list = dump.with_extension("list");
+    std::fs::write(&list, kept.join("\n") + "\n").expect("it can be written");
+    let mut restore = installation.command("pg_restore");
+    restore
+        .args(["-j", jobs, "-L"])
+        .arg(list)
+        .args(["-d", &target.conninfo(database)])
+        .arg(dump);
+    let work = || {
+        target.sql(&format!("CREATE DATABASE {database} TEMPLATE template0"));
+        run(&mut restore);
+    };
+    timed(&[target], work, || ())
+}
+
 /// Makes room for the next turn, with nothing left to write from this one.
 pub fn remove(target: &Cluster, database: &str) {
     target.sql(&format!("DROP DATABASE {database}"));

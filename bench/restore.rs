@@ -21,6 +21,8 @@ const DATABASE: &str = "restored";
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Method {
     Program,
+    /// By two sessions.
+    Lanes,
     RestoreSh,
     /// With this synchronous_commit.
     DecoderRaw(&'static str),
@@ -86,7 +88,12 @@ impl Replays {
     }
 
     fn methods(&self) -> Vec<Turns> {
-        let mut methods = vec![Method::Program, Method::RestoreSh, Method::Subscription];
+        let mut methods = vec![
+            Method::Program,
+            Method::Lanes,
+            Method::RestoreSh,
+            Method::Subscription,
+        ];
         if server::has_plugin(self.wal.cluster.installation(), "decoder_raw") {
             methods.extend(["off", "on"].map(Method::DecoderRaw));
         }
@@ -107,7 +114,7 @@ impl Replays {
                 self.bases_by_script.push(base);
                 replay::remove(&self.target, DATABASE);
             }
-            Method::RestoreSh => {
+            Method::Lanes | Method::RestoreSh => {
                 let base = replay::restore_by_program(&before, &self.target, DATABASE, &[]);
                 self.bases.push(base);
                 replay::remove(&self.target, DATABASE);
@@ -121,6 +128,10 @@ impl Replays {
             Method::Program => {
                 let archive = source.database_directory();
                 replay::restore_by_program(&archive, &self.target, DATABASE, &[])
+            }
+            Method::Lanes => {
+                let archive = source.database_directory();
+                replay::restore_by_program(&archive, &self.target, DATABASE, &["--jobs", "2"])
             }
             Method::RestoreSh => {
                 let archive = source.database_directory();
@@ -188,7 +199,7 @@ impl Replays {
     fn show(&self, report: &mut Report, all: &[Turns]) {
         let (base, by_script) = (middle(&self.bases), middle(&self.bases_by_script));
         let of = |turns: &Turns| match turns.method {
-            Method::Program => middle(&turns.took).without(base),
+            Method::Program | Method::Lanes => middle(&turns.took).without(base),
             Method::RestoreSh => middle(&turns.took).without(by_script),
             _ => middle(&turns.took),
         };
@@ -228,6 +239,11 @@ impl Replays {
         let what = "restore: the program's time, as a multiple of the subscription's";
         let ratio = (ours.seconds / peer.seconds, ours.cpu / peer.cpu);
         report.ratio_at_most(what, 0.5, ratio);
+        let lanes = find(Method::Lanes).expect("they are measured");
+        let what =
+            "restore: the program's time by two sessions, as a multiple of the subscription's";
+        let ratio = (lanes.seconds / peer.seconds, lanes.cpu / peer.cpu);
+        report.ratio_at_most(what, 0.35, ratio);
         if let Some(peer) = find(Method::DecoderRaw("off")) {
             let what = "restore: times as fast as decoder_raw's output";
             let ratio = (peer.seconds / ours.seconds, peer.cpu / ours.cpu);
@@ -240,6 +256,7 @@ impl Method {
     fn name(self) -> String {
         match self {
             Method::Program => "pg_incrbackup restore".to_string(),
+            Method::Lanes => "pg_incrbackup restore --jobs 2".to_string(),
             Method::RestoreSh => "restore.sh".to_string(),
             Method::DecoderRaw("off") => "psql -f, decoder_raw".to_string(),
             Method::DecoderRaw(commit) => {

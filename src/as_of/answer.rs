@@ -121,12 +121,13 @@ pub fn unexpected(what: &str) -> Failure {
         .hint("The program must be of this version of the extension.")
 }
 
-/// An error as the program writes it with --json.
-#[derive(Debug, Deserialize)]
+/// A message as the program writes it with --json: an error or a warning.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct Told {
-    error: String,
-    #[serde(default)]
+    error: Option<String>,
     hint: String,
+    warning: Option<String>,
 }
 
 impl Messages {
@@ -139,7 +140,7 @@ impl Messages {
         }
     }
 
-    /// The failure that it ended with: its message, and its hint, the indented lines behind it.
+    /// The failure that it ended with.
     pub fn failure(&self, status: Option<i32>) -> Failure {
         let code = match status {
             Some(2) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -147,15 +148,12 @@ impl Messages {
             Some(4) => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
             _ => PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION,
         };
-        let text = String::from_utf8_lossy(&self.0);
-        let told = text
-            .lines()
-            .rev()
-            .find_map(|line| serde_json::from_str::<Told>(line).ok());
-        let (message, hint) = told.map_or_else(|| in_words(&text), |told| (told.error, told.hint));
-        let message = match message.as_str() {
-            "" => "pg_incrbackup extract did not end as it should".to_owned(),
-            _ => message,
+        let told = self.told().into_iter().rev();
+        let mut errors = told.filter_map(|told| Some((told.error?, told.hint)));
+        let Some((message, hint)) = errors.next() else {
+            let message = "pg_incrbackup extract did not end as it should";
+            let text = String::from_utf8_lossy(&self.0);
+            return Failure::new(code, message).detail(text.trim());
         };
         let failure = Failure::new(code, message);
         if hint.is_empty() {
@@ -163,27 +161,19 @@ impl Messages {
         }
         failure.hint(hint)
     }
-}
 
-/// `pg_incrbackup: message`, and indented lines.
-fn in_words(text: &str) -> (String, String) {
-    const START: &str = "pg_incrbackup: ";
-    let lines: Vec<&str> = text.lines().collect();
-    let is_start =
-        |line: &&str| line.starts_with(START) && !line.starts_with("pg_incrbackup: warning");
-    let Some(start) = lines.iter().rposition(|line| is_start(line)) else {
-        return (text.trim().to_owned(), String::new());
-    };
-    let (mut message, mut hint) = (vec![&lines[start][START.len()..]], Vec::new());
-    for line in &lines[start + 1..] {
-        let is_hint = line.starts_with(' ');
-        if is_hint || !hint.is_empty() {
-            hint.push(line.trim());
-        } else {
-            message.push(line.trim());
-        }
+    /// What a user should know.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        let told = self.told().into_iter();
+        told.filter_map(|told| told.warning)
     }
-    (message.join("\n"), hint.join("\n"))
+
+    fn told(&self) -> Vec<Told> {
+        let lines = self.0.split(|byte| *byte == b'\n');
+        lines
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect()
+    }
 }
 
 #[cfg(test)]
@@ -225,18 +215,15 @@ mod tests {
         let said = |text: &str| {
             let mut messages = Messages::default();
             messages.add(text.as_bytes());
-            let failure = messages.failure(Some(3));
-            (failure.message, failure.hint)
+            let warnings = messages.warnings().count();
+            (messages.failure(Some(3)), warnings)
         };
-        assert_eq!(
-            said("pg_incrbackup: warning: odd\npg_incrbackup: not there\n    Look elsewhere.\n"),
-            ("not there".to_owned(), Some("Look elsewhere.".to_owned()))
-        );
-        assert_eq!(
-            said("{\"error\":\"not there\",\"hint\":\"\"}\n"),
-            ("not there".to_owned(), None)
-        );
-        assert_eq!(said("odd\n"), ("odd".to_owned(), None));
-        assert!(said("").0.contains("did not end"));
+        let (failure, warnings) =
+            said("{\"warning\":\"odd\"}\n{\"error\":\"not there\",\"hint\":\"Look.\"}\n");
+        assert_eq!(failure.message, "not there");
+        assert_eq!((failure.hint.as_deref(), warnings), (Some("Look."), 1));
+        let (failure, warnings) = said("killed\n");
+        assert!(failure.message.contains("did not end"));
+        assert_eq!((failure.detail.as_deref(), warnings), (Some("killed"), 0));
     }
 }

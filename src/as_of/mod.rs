@@ -48,7 +48,8 @@ pub fn answer(call: pg_sys::FunctionCallInfo, moment: Option<ServerText>) -> Res
         Failure::new(code, "this database has no archive")
             .hint("SELECT * FROM incr_setup() begins one.")
     })?;
-    let arguments: [OsString; 7] = [
+    let arguments: [OsString; 8] = [
+        "--json".into(),
         "--quiet".into(),
         "extract".into(),
         dump::option("--archive=", place.path()),
@@ -112,5 +113,8 @@ fn extract(
     answer.lines.ensure_ended()?;
     let rows = result.ok_or_else(|| answer::unexpected("no columns"))?;
     rows.end();
+    for warning in answer.messages.warnings() {
+        Failure::new(PgSqlErrorCode::ERRCODE_WARNING, warning).log(PgLogLevel::WARNING);
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What users fear, one file per fear, on real clusters of the PostgreSQL that `PGVER` names.
 
+mod as_of;
 mod attacks;
 mod attacks_files;
 mod attacks_names;
@@ -26,6 +27,7 @@ mod crash;
 mod ddl;
 mod denial_step_aside;
 mod denial_values;
+mod diff;
 mod disk;
 mod docs;
 mod docs_commands;
@@ -40,9 +42,11 @@ mod effects;
 mod effects_extreme;
 mod enum_partitions;
 mod exporter;
+mod extract;
 mod fence_holders;
 mod fixed_at_ddl_time;
 mod floors;
+mod follow;
 mod found;
 mod functions;
 mod globals;
@@ -128,6 +132,7 @@ mod temporary_objects;
 mod type_edges;
 mod type_values;
 mod types;
+mod undo;
 mod upgrade;
 
 // Random transactions, in a folder of their own.

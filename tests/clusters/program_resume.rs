@@ -99,7 +99,7 @@ fn end(child: Child) -> (Option<i32>, String) {
 #[derive(Debug, Clone, Copy)]
 enum Victim {
     Program,
-    /// The server process of its connection.
+    /// The server process of one of its connections.
     Connection,
     Server,
 }
@@ -117,7 +117,7 @@ fn kill(target: &Cluster, child: &mut Child, victim: Victim, moment: Duration) {
         Victim::Program => drop(child.kill()),
         Victim::Connection => drop(target.sql_in(
             "postgres",
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname LIKE '%.restoring'",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE '%.restoring' ORDER BY random() LIMIT 1",
         )),
         Victim::Server => {
             target.crash();
@@ -139,9 +139,11 @@ fn number(said: &str, field: &str) -> u64 {
         .unwrap_or_else(|_| panic!("no {field}: {said}"))
 }
 
-/// Restores with so many kills; the transactions that the run which was not killed says are applied.
-fn with_kills(c: &Cluster, target: &Cluster, kills: u32, seed: u64) {
+/// Restores with so many kills; the transactions that the run which was not killed says are applied. Of `options` each run
+/// has one, in turn.
+pub fn with_kills(c: &Cluster, target: &Cluster, kills: u32, seed: u64, options: &[&[&str]]) {
     let mut dice = Rng::with_seed(seed);
+    let mut options = options.iter().cycle();
     let begun = Instant::now();
     let (status, said) = end(start(c, target, "whole", &["--globals"]));
     assert_eq!(status, Some(0), "{said}");
@@ -154,7 +156,9 @@ fn with_kills(c: &Cluster, target: &Cluster, kills: u32, seed: u64) {
         drop_roles(target, &["whole", "killed"]);
         restores += 1;
         loop {
-            let mut child = start(c, target, "killed", &["--globals"]);
+            let others = options.next().copied().unwrap_or_default();
+            let options = [&["--globals"], others].concat();
+            let mut child = start(c, target, "killed", &options);
             let part = duration.mul_f64(0.3 * dice.f64());
             let victim = match dice.u32(0..25) {
                 0 => Victim::Server,
@@ -236,7 +240,7 @@ fn fifty_kills_at_random_moments_lose_nothing_and_repeat_nothing() {
     let seed = std::env::var("SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
-    with_kills(&c, &target, kills, seed.unwrap_or(20261129));
+    with_kills(&c, &target, kills, seed.unwrap_or(20261129), &[]);
 }
 
 /// A check that refuses rows anywhere but at the source.

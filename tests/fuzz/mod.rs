@@ -23,6 +23,7 @@ mod statements;
 mod tables;
 mod tally;
 mod value;
+mod ways;
 
 use round::Round;
 use std::time::{Duration, Instant};

@@ -5,6 +5,7 @@ use super::dice::Dice;
 use super::journal::Journal;
 use super::player::Player;
 use super::tally::Tally;
+use super::ways;
 use harness::{assert_identical, assert_same_bytes, Cluster, Contents};
 
 /// What to run. The seed and these two numbers make the same statements again.
@@ -100,12 +101,15 @@ impl Round {
         );
         let health = cluster.health();
         assert!(health.starts_with("ok"), "health after the round: {health}");
-        self.check_other_ways(&cluster, &middle, &contents);
+        self.check_other_moments(&cluster, &middle, &contents);
+        let extracted = ways::check(&cluster, &mut dice);
         println!(
-            "fuzz: seed {} restores; {} statements, {:.1} % succeeded",
+            "fuzz: seed {} restores by every way; {} statements, {:.1} % succeeded; {} of {} tables extracted",
             self.seed,
             tally.statements(),
-            tally.success()
+            tally.success(),
+            extracted.tables - extracted.refused,
+            extracted.tables
         );
         tally
     }
@@ -126,7 +130,7 @@ impl Round {
     }
 
     /// The middle of the round, and the end from the first base if there are others.
-    fn check_other_ways(self, cluster: &Cluster, middle: &str, contents: &Contents) {
+    fn check_other_moments(self, cluster: &Cluster, middle: &str, contents: &Contents) {
         let restored = cluster.restore(&["--until-lsn", middle]);
         contents.assert_restored(cluster, &restored.database);
         let bases = cluster.bases();

@@ -77,6 +77,22 @@ pub enum Command {
     #[command(after_help = AFTER_HELP)]
     Diff(Box<crate::diff::Diff>),
 
+    /// Takes back what transactions have done to rows: as SQL, or in a live database
+    ///
+    /// What rows were before is in the files. Each change is taken back only where its row is still as the change has left it;
+    /// what is not is left alone and listed, and the exit status is 1. Without --target it prints SQL for psql; with --target
+    /// it tries, and with --apply it does it.
+    #[command(after_help = AFTER_HELP)]
+    Undo(Box<crate::undo::Undo>),
+
+    /// A warm copy: a database that follows the archive, at its end or a fixed delay behind it
+    ///
+    /// It loads a base, as restore does, and then applies every transaction in commit order, as it comes, until it is stopped
+    /// (SIGINT, SIGTERM); the same command goes on where it was. The copy may be read meanwhile: at every moment it is a state
+    /// that the source had. --promote ends it, and makes the copy a database of its own.
+    #[command(after_help = AFTER_HELP)]
+    Follow(Box<crate::restore::follow::Follow>),
+
     /// Whether a database of a running server can be backed up, and what to do where not
     ///
     /// Asks by queries, as a superuser or as a member of pg_monitor, with or without the extension. The exit status is 1 if
@@ -222,7 +238,7 @@ pub enum OnError {
 }
 
 /// The moment (default: the last one in the archive)
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[group(id = "moment", multiple = false)]
 pub struct Until {
     /// Up to the last transaction whose commit time is not after T

@@ -22,6 +22,7 @@
 //! | [`stretch`] | what was committed between two moments |
 //! | [`show`] | the same as SQL, for people and for programs |
 //! | [`diff`] | what differs between two moments |
+//! | [`undo`] | takes back what transactions have done to rows |
 //! | [`check`] | what a database needs to be backed up |
 //! | [`packaging`] | man pages and completions |
 
@@ -42,6 +43,7 @@ mod show;
 mod shown;
 mod source;
 mod stretch;
+mod undo;
 mod verify;
 
 use std::process::ExitCode;
@@ -61,7 +63,9 @@ fn main() -> ExitCode {
         Command::Info(archive) => info::run(archive, &output),
         Command::Restore(options) => restore::run(options, &output),
         Command::Diff(options) => diff::run(options, &output),
+        Command::Undo(options) => undo::run(options, &output),
         Command::Show(options) => show::run(options, &output),
+        Command::Follow(options) => restore::follow::run(options, &output),
         Command::Verify(archive) => verify::run(archive, &output),
         Command::Extract(options) => extract::run(options, &output),
         Command::Check { server } => check::run(server, &output),

@@ -35,6 +35,11 @@ impl Output {
         self.is_json
     }
 
+    /// Nobody asks for progress.
+    pub fn is_quiet(&self) -> bool {
+        self.is_quiet
+    }
+
     /// Of a command's work.
     pub fn progress(&self) -> Progress {
         Progress::new(self.is_json, self.is_quiet)

@@ -35,6 +35,9 @@ pub fn table_of(row_type: pg_sys::Oid) -> Result<pg_sys::Oid, Failure> {
         ))
     };
     match (kind, persistence) {
+        (b'r' | b'p', _) if table.to_u32() < pg_sys::FirstNormalObjectId => {
+            wrong("rows of system catalogs are not in the files")
+        }
         (b'r' | b'p', b'p') => Ok(table),
         (b'r' | b'p', _) => wrong("rows of unlogged and temporary tables are not in the files"),
         _ => {

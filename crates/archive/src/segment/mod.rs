@@ -77,7 +77,7 @@ pub use flag::{Lost, What, ANY};
 pub use grammar::{Footer, Key};
 pub use header::{Header, Previous, SETTINGS};
 pub use mark::Mark;
-pub use parse::{Event, Part, Scanner};
+pub use parse::{Event, Part, Scanner, Standing};
 pub use resume::{SegmentIdentity, TornTail};
 pub use rotate::ClosedSegment;
 pub use summary::{Summary, Tally};

@@ -6,6 +6,7 @@
 //! but a lost page of a file system does. LSN order and the footer's counts are checked by `summary`.
 
 mod line;
+mod standing;
 
 use std::io::{self, BufReader, Read};
 
@@ -21,6 +22,7 @@ use super::mark::Mark;
 use crate::lsn::Lsn;
 use crate::time::Time;
 use line::Line;
+pub use standing::Standing;
 
 /// How much is read from the file at a time.
 const READ_SIZE: usize = 256 * 1024;

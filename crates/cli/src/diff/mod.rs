@@ -21,7 +21,7 @@ use crate::restore::part::pattern::Pattern;
 use crate::shown::line;
 use crate::source;
 use crate::stretch::moments;
-use crate::stretch::rows::{of_past, Rows, Tables};
+use crate::stretch::rows::{Rows, Tables};
 use crate::stretch::touched::{SchemaChange, Touched};
 use crate::stretch::{Asked, Stretch};
 use net::Nets;
@@ -84,21 +84,19 @@ pub fn run(options: &Diff, output: &Output) -> Result<Outcome> {
     };
     let stretch = Stretch::find(&**storage, &catalog, &asked)?;
     let touched = Touched::read(&**storage, &stretch, &patterns)?;
-    let shower = shown::Shower::new(output, options);
+    let shower = shown::Shower::new(output, options, &patterns);
     if !touched.names.is_empty() {
         let tables = if options.table.is_empty() {
             Tables::Named(&touched.names)
         } else {
             Tables::Matching(&options.table)
         };
-        let rows = Rows::open(storage, &catalog, &stretch, to, &tables)?;
+        let rows = Rows::open(storage, &stretch, to, &tables)?;
         let mut past = rows.past;
-        past.advance_to(stretch.after, &mut Nobody)
-            .map_err(of_past)?;
+        past.advance_to(stretch.after, &mut Nobody)?;
         let before = past.tables().clone();
-        past.mark().map_err(of_past)?;
-        past.advance_to(stretch.upto, &mut Nobody)
-            .map_err(of_past)?;
+        past.mark()?;
+        past.advance_to(stretch.upto, &mut Nobody)?;
         let nets = Nets::of(&past, &before)?;
         nets.show(&past, &before, &touched, &shower)?;
     }

@@ -13,7 +13,6 @@ use archive_query::past::{Net, Past, Shape, Tables};
 use super::presence;
 use super::shown::Shower;
 use crate::error::Result;
-use crate::stretch::rows::of_past;
 use crate::stretch::touched::Touched;
 
 /// A table's differences.
@@ -53,7 +52,7 @@ impl Nets {
             }
             Ok(())
         });
-        each.map_err(of_past)?;
+        each?;
         let mut again = Contents::new();
         let mut nets = Nets {
             counts: BTreeMap::new(),
@@ -70,7 +69,7 @@ impl Nets {
             }
             Ok(())
         });
-        each.map_err(of_past)?;
+        each?;
         nets.again = again;
         let mut counts: BTreeMap<u32, Counts> = BTreeMap::new();
         nets.each(past, &mut |net, became| {
@@ -134,7 +133,7 @@ impl Nets {
             }
             Ok(())
         });
-        each.map_err(of_past)
+        Ok(each?)
     }
 
     /// Table by table; without rows in the order of their names at the end.
@@ -150,7 +149,8 @@ impl Nets {
         for oid in before.all.keys().chain(after.all.keys()) {
             let (was_there, is_there) = presence(before, after, *oid);
             let table = after.all.get(oid).or(before.all.get(oid));
-            let is_named = table.is_some_and(|table| touched.has(&table.name));
+            let is_named = table
+                .is_some_and(|table| touched.has(&table.name) && shower.has_table(&table.name));
             if was_there != is_there && is_named && !oids.contains(oid) {
                 oids.push(*oid);
             }
@@ -188,7 +188,7 @@ impl Nets {
                     shower.made_row(table, values);
                     Ok(())
                 });
-                rows.map_err(of_past)?;
+                rows?;
             }
         }
         Ok(())

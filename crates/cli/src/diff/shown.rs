@@ -12,6 +12,7 @@ use serde_json::{json, Map, Value as Json};
 use super::net::{changed, Became, Counts};
 use super::{time_of, worded, Diff};
 use crate::output::Output;
+use crate::restore::part::pattern::Pattern;
 use crate::shown::{count, line};
 use crate::stretch::touched::SchemaChange;
 
@@ -21,6 +22,7 @@ const LONGEST: usize = 80;
 /// Where differences go.
 pub struct Shower<'a> {
     output: &'a Output,
+    patterns: &'a [Pattern],
     lists_rows: bool,
     is_full: bool,
     is_different: Cell<bool>,
@@ -28,9 +30,10 @@ pub struct Shower<'a> {
 }
 
 impl<'a> Shower<'a> {
-    pub fn new(output: &'a Output, options: &Diff) -> Shower<'a> {
+    pub fn new(output: &'a Output, options: &Diff, patterns: &'a [Pattern]) -> Shower<'a> {
         Shower {
             output,
+            patterns,
             lists_rows: options.rows,
             is_full: options.full,
             is_different: Cell::new(false),
@@ -40,6 +43,12 @@ impl<'a> Shower<'a> {
 
     pub fn lists_rows(&self) -> bool {
         self.lists_rows
+    }
+
+    /// Whether a table is one of those that are wanted.
+    pub fn has_table(&self, name: &TableName) -> bool {
+        let is_match = |pattern: &Pattern| pattern.is_match(&name.schema, &name.table);
+        self.patterns.is_empty() || self.patterns.iter().any(is_match)
     }
 
     /// A table that differs, or that was made or dropped.

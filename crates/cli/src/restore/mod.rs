@@ -12,12 +12,14 @@
 //! | [`progress`] | what of it is done, in the target: a restore that was killed goes on |
 //! | [`rights`] | what is wanted of an archive, and what the role may make of it |
 //! | [`part`] | tables and schemas instead of the whole |
+//! | [`follow`] | a copy that is kept at the end of the archive |
 //! | [`report`] | the plan, and what was done, in words and as JSON |
 
 mod base;
 mod compare;
 mod counts;
 mod deferred;
+pub mod follow;
 pub mod part;
 pub mod plan;
 mod progress;
@@ -43,7 +45,7 @@ use deferred::Deferred;
 use plan::{Moment, Plan, Wish};
 use progress::sql::keep;
 use progress::{Identity, Left, Progress, Stage};
-use replay::{Quiet, Reader, Replay, With};
+use replay::{Quiet, Reader, Replay, Ways, With};
 use report::Report;
 use rights::left_out::LeftOut;
 use rights::Rights;
@@ -349,6 +351,57 @@ async fn fill(
         )?),
         None => None,
     };
+    let loaded = load(options, source, plan, target, report, rights).await?;
+    let (mut session, checks) = (loaded.session, loaded.checks);
+    // Sets of net changes are applied by one session: there is little left to divide.
+    let jobs = if options.squash { 1 } else { loaded.jobs };
+    // Lanes of an earlier run that have ended at different places are as many as then until they are at the same one.
+    let count = jobs.max(replay::lanes_of(&target.progress)?);
+    let encoding = &plan.base.metadata.source.encoding;
+    let beside = target.beside(count.max(1) - 1, encoding, rights).await?;
+    report.begin("changes", plan.figures.segment_bytes);
+    let storage = Arc::clone(&source.storage);
+    let with = With {
+        checks,
+        globals: &mut target.sets,
+        rights: Rc::clone(rights),
+        deferred: Deferred::new(options.on_error, target.progress.kept("deferred")?),
+        counts: Counts::new(target.progress.kept("uncounted")?),
+        reader,
+        ways: Ways {
+            squashes: options.squash,
+            jobs,
+            beside,
+        },
+    };
+    let replay = Replay::new(&mut session, storage, Arc::clone(plan), with);
+    let mut tell = |bytes, file: &str| report.read(bytes, file);
+    let (mut done, quiet) = replay.run(&target.progress, &mut tell).await?;
+    let warnings = target.keep_warnings(std::mem::take(&mut done.warnings));
+    for warning in warnings.iter().filter(|text| part::is_of(plan, text)) {
+        report.warn(warning);
+    }
+    report.applied(done);
+    Ok((session, quiet))
+}
+
+/// A target that has the base.
+struct Loaded {
+    session: Session,
+    checks: Checks,
+    /// How many sessions may work at once.
+    jobs: usize,
+}
+
+/// The base, if it is not there yet, and what the session needs for the changes.
+async fn load(
+    options: &Restore,
+    source: &Source,
+    plan: &Arc<Plan>,
+    target: &mut Target,
+    report: &mut Report,
+    rights: &Rc<Rights>,
+) -> Result<Loaded> {
     let mut session = target.session().await?;
     let skip_checks = names_of(&session, options, plan).await?;
     let loading = loading(options, source, plan, rights, &skip_checks);
@@ -384,34 +437,11 @@ async fn fill(
         let count = usize::try_from(target.progress.sets).unwrap_or(usize::MAX);
         target.sets.apply_properties(&session, count).await?;
     }
-    // Sets of net changes are applied by one session: there is little left to divide.
-    let jobs = if options.squash { 1 } else { jobs };
-    // Lanes of an earlier run that have ended at different places are as many as then until they are at the same one.
-    let count = jobs.max(replay::lanes_of(&target.progress)?);
-    let encoding = &plan.base.metadata.source.encoding;
-    let beside = target.beside(count.max(1) - 1, encoding, rights).await?;
-    report.begin("changes", plan.figures.segment_bytes);
-    let storage = Arc::clone(&source.storage);
-    let with = With {
+    Ok(Loaded {
+        session,
         checks,
-        globals: &mut target.sets,
-        rights: Rc::clone(rights),
-        deferred: Deferred::new(options.on_error, target.progress.kept("deferred")?),
-        counts: Counts::new(target.progress.kept("uncounted")?),
-        reader,
-        squashes: options.squash,
         jobs,
-        beside,
-    };
-    let replay = Replay::new(&mut session, storage, Arc::clone(plan), with);
-    let mut tell = |bytes, file: &str| report.read(bytes, file);
-    let (mut done, quiet) = replay.run(&target.progress, &mut tell).await?;
-    let warnings = target.keep_warnings(std::mem::take(&mut done.warnings));
-    for warning in warnings.iter().filter(|text| part::is_of(plan, text)) {
-        report.warn(warning);
-    }
-    report.applied(done);
-    Ok((session, quiet))
+    })
 }
 
 /// The names of `--skip-check`, in the encoding of the database.

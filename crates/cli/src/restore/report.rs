@@ -132,6 +132,13 @@ impl Report {
         }
     }
 
+    /// What was lost by the end of a copy.
+    pub fn lost(&mut self, plan: &Plan, lost: Vec<LostHere>) {
+        let (chain, base) = (plan.chain.clone(), plan.base.clone());
+        let plan = super::follow::with_losses(chain, base, lost);
+        self.plan = Arc::new(plan);
+    }
+
     /// Nothing was changed.
     pub fn dry_run(&self) -> Outcome {
         let said = json!({"done": false, "dry_run": true});
@@ -360,7 +367,7 @@ pub fn refused_in_words(lines: &[String], file: Option<&str>) -> String {
 }
 
 /// What a flag says is lost.
-fn in_words(here: &LostHere) -> String {
+pub fn in_words(here: &LostHere) -> String {
     let what = quote::shown(&here.lost.identity);
     let what = match (here.lost.what, what.is_empty()) {
         (archive::segment::What::Rows, false) => format!("rows of {} {what}", here.lost.class),

@@ -20,7 +20,10 @@ impl<'a> RowChange<'a> {
         let (operation, table) = statement::head(line)?;
         let parsed = Statement::parse(line);
         let is_read = parsed.is_some();
-        let (new, old) = parsed.map_or_else(Default::default, |parsed| (parsed.new, parsed.old));
+        let (new, old) = parsed.map_or_else(Default::default, |mut parsed| {
+            parsed.old.append(&mut parsed.was);
+            (parsed.new, parsed.old)
+        });
         Some(RowChange {
             operation: match operation {
                 Operation::Insert => "INSERT",

@@ -4,7 +4,6 @@
 //!
 //! | room | what it does |
 //! | --- | --- |
-//! | [`times`] | times as people type them |
 //! | [`moments`] | moments of the command line, and their places in a chain |
 //! | [`reading`] | the transactions of a stretch, one piece after the other |
 //! | [`touched`] | the tables that a stretch changes, and its schema changes |
@@ -13,7 +12,6 @@
 pub mod moments;
 pub mod reading;
 pub mod rows;
-pub mod times;
 pub mod touched;
 
 use std::collections::BTreeSet;
@@ -35,8 +33,8 @@ use moments::Located;
 pub struct Since {
     /// What was committed after the last transaction whose commit time is not after T
     ///
-    /// UTC unless T names an offset: '2026-11-21 14:29', 14:29 (the last one that has passed), 'yesterday 14:29', '10 minutes
-    /// ago', @ and seconds since 1970.
+    /// UTC unless T names an offset: '2026-11-21 14:29', 14:29 (the last one that has passed), '10 minutes ago', @ and
+    /// seconds since 1970.
     #[arg(long, value_name = "T")]
     pub since_time: Option<String>,
 

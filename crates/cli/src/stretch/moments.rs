@@ -9,10 +9,10 @@ use archive_query::catalog::{Catalog, Chain, Segment};
 use archive_query::history::index;
 use chrono::TimeDelta;
 
-use super::{times, Since, Upto};
+use super::{Since, Upto};
 use crate::error::{Error, Result};
-use crate::restore::plan::locate;
 use crate::restore::plan::{gone, printable, Moment, Wish};
+use crate::restore::plan::{local_time, locate};
 
 /// A segment without an index whose first and last commits are later than a time by this much has no commit before it:
 /// servers' clocks are not set back that far within a segment.
@@ -54,7 +54,7 @@ fn of_options(
     mark: Option<&str>,
 ) -> Result<Option<Moment>> {
     if let Some(text) = time {
-        return times::parse(text, time::now()).map(|time| Some(Moment::Time(time)));
+        return time_in(text).map(|time| Some(Moment::Time(time)));
     }
     if let Some(text) = lsn {
         return lsn_in(text).map(|lsn| Some(Moment::Lsn(lsn)));
@@ -85,16 +85,21 @@ pub fn parse(text: &str) -> Result<Moment> {
     if let Ok(lsn) = text.parse() {
         return Ok(Moment::Lsn(lsn));
     }
-    times::parse(text, time::now())
-        .map(Moment::Time)
-        .map_err(|error| {
-            let message = format!("\"{}\" is not a moment", printable(text));
-            let hint = format!(
-                "A moment is a time, an LSN, xid:N, mark:NAME, or now. {}",
-                error.hint()
-            );
-            Error::wrong_use(message, hint)
-        })
+    let Some(time) = local_time::read(text, time::now()) else {
+        let message = format!("\"{}\" is not a moment", printable(text));
+        let hint = format!(
+            "A moment is an LSN, xid:N, mark:NAME, now, or a time: {}",
+            local_time::FORMS
+        );
+        return Err(Error::wrong_use(message, hint));
+    };
+    Ok(Moment::Time(time))
+}
+
+fn time_in(text: &str) -> Result<Time> {
+    let message = || format!("\"{}\" is not a time", printable(text));
+    local_time::read(text, time::now())
+        .ok_or_else(|| Error::wrong_use(message(), local_time::FORMS))
 }
 
 /// Finds the transaction that a moment is given by.

@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use archive::storage::Storage;
-use archive_query::catalog::Catalog;
-use archive_query::past::{self, Options, Past, Piece, Span};
+use archive_query::past::Past;
 
 use super::Stretch;
 use crate::error::{Error, Result};
+use crate::past;
 use crate::restore::part::wanted::Name;
 use crate::restore::part::{self, Wanted};
-use crate::restore::plan::{self, outline, Moment, Plan, Wish};
+use crate::restore::plan::{Moment, Plan, Wish};
 
 /// The tables in question.
 pub enum Tables<'a> {
@@ -26,14 +26,14 @@ pub enum Tables<'a> {
 /// The rows of the tables, as the base has them; they are to be advanced to the beginning.
 pub struct Rows {
     pub past: Past,
-    pub plan: Plan,
+    /// Of the database.
+    pub encoding: String,
 }
 
 impl Rows {
     /// `until` is the end, as it was asked for.
     pub fn open(
         storage: &Arc<dyn Storage>,
-        catalog: &Catalog,
         stretch: &Stretch,
         until: Moment,
         tables: &Tables<'_>,
@@ -58,26 +58,18 @@ impl Rows {
             seen: None,
             is_part: true,
         };
-        let mut plan = plan::choose(&**storage, catalog, &wish, Vec::new())?;
-        let wanted = tables.wanted(&**storage, &plan)?;
-        part::ensure_sound(&**storage, &plan, &wanted)?;
-        outline::ensure_checked(&**storage, &mut plan, &wanted)?;
-        plan.lost.retain(|lost| wanted.misses(&lost.lost));
-        if let Some(lost) = plan.lost.first() {
+        let find = |plan: &Plan| tables.wanted(&**storage, plan);
+        let prepared = past::prepare(&**storage, &wish, &find)?;
+        if let Some(lost) = prepared.plan.lost.first() {
             let reason = crate::shown::line(&String::from_utf8_lossy(&lost.reason));
             let message = format!("changes are lost from {} on: {reason}", lost.lsn);
             let hint = "What the rows were from then on is not in the files, up to the next base.";
             return Err(Error::failed(message, hint));
         }
-        let past = Past::open(
-            Arc::clone(storage),
-            span(&plan),
-            wanted.oids,
-            Options::default(),
-        );
+        let past = prepared.open(storage, false)?;
         Ok(Rows {
-            past: past.map_err(of_past)?,
-            plan,
+            past,
+            encoding: prepared.plan.base.metadata.source.encoding,
         })
     }
 }
@@ -127,37 +119,4 @@ fn exactly(name: &Name) -> String {
     let quoted =
         |part: &[u8]| format!("\"{}\"", String::from_utf8_lossy(part).replace('"', "\"\""));
     format!("{}.{}", quoted(&name.schema), quoted(&name.name))
-}
-
-fn span(plan: &Plan) -> Span {
-    let piece = |planned: &plan::Planned| Piece {
-        segment: planned.segment.clone(),
-        complete: planned.complete,
-        is_passed_over: planned.outline.is_some(),
-    };
-    Span {
-        chain: plan.chain.clone(),
-        base: plan.base.clone(),
-        segments: plan.segments.iter().map(piece).collect(),
-        upto: plan.upto,
-    }
-}
-
-/// An error of the engine as one of the program.
-pub fn of_past(error: past::Error) -> Error {
-    let (message, hint) = (error.to_string(), error.hint());
-    match error {
-        past::Error::Archive(error) => error.into(),
-        past::Error::Contradiction { .. } => Error::Damaged {
-            message,
-            hint: hint.to_owned(),
-        },
-        past::Error::Stopped(error) => match error.downcast::<Error>() {
-            Ok(own) => *own,
-            Err(error) => Error::failed(error.to_string(), ""),
-        },
-        past::Error::NotFollowed { .. } | past::Error::NotThere(_) | past::Error::Spill(_) => {
-            Error::failed(message, hint)
-        }
-    }
 }

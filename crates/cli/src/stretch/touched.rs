@@ -154,7 +154,7 @@ fn name_of(name: &TableName) -> Name {
 }
 
 /// Whether a row is found by all of its values.
-fn is_of_whole_row(text: &[u8]) -> bool {
+pub fn is_of_whole_row(text: &[u8]) -> bool {
     memchr::memmem::find(text, b"ctid = (SELECT ").is_some()
         || memchr::memmem::find(text, b"ctid) = (SELECT ").is_some()
 }

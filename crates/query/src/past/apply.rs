@@ -13,6 +13,7 @@ use super::{base::text::Reading, beginning, quoting, shown, shown_name, Pairs, P
 use crate::history::ddl::TableName;
 use crate::history::lines::Transaction;
 use crate::history::literal::names_of;
+use crate::history::scanner::{tokens, Token};
 use crate::history::statement::{self, Operation, Statement};
 use crate::history::Value;
 
@@ -433,7 +434,7 @@ impl Past {
             self.retype(at, &retyped)?;
         }
         if matches!(effect.verb.as_str(), "rename" | "drop") {
-            self.ensure_no_names(at)?;
+            self.ensure_no_names(at, effect.class == "schema")?;
         }
         let is_of_tables = matches!(effect.class.as_str(), "table" | "foreign table" | "schema");
         let consequences = match self.tables.follow(effect, text) {
@@ -570,21 +571,59 @@ impl Past {
         Ok(())
     }
 
-    /// A value of a reg… type is the name of an object, which may have become another one.
-    fn ensure_no_names(&self, at: At<'_>) -> Result<()> {
+    /// A value of a reg… type is the name of an object: not of one that this renames or drops.
+    fn ensure_no_names(&self, at: At<'_>, is_schema: bool) -> Result<()> {
+        let is_name = |column: &super::Column| Reading::of(&column.type_) == Reading::Names;
+        let mut names: Option<Vec<Vec<u8>>> = None;
         for live in self.live.iter().filter(|live| live.count() > 0) {
-            let names = |column: &&super::Column| Reading::of(&column.type_) == Reading::Names;
-            if let Some(column) = live.shape.stored().find(names) {
-                let table = shown(&quoting::written_table(&live.name));
-                let why = format!(
-                    "{table} has names of objects in column {}, and one was given another name, or dropped",
-                    shown_name(&column.name)
-                );
-                return Err(at.not_followed(why));
+            let columns: Vec<usize> = live
+                .shape
+                .stored()
+                .enumerate()
+                .filter_map(|(at, column)| is_name(column).then_some(at))
+                .collect();
+            if columns.is_empty() {
+                continue;
+            }
+            let names = names.get_or_insert_with(|| named_in(at.text));
+            let (mut from, mut row) = (0, Vec::new());
+            while let Some(number) = live.next_row(&self.store, from, &mut row)? {
+                from = number + 1;
+                let values = live.read(&row);
+                let is_it = |at: &usize| match &values[*at] {
+                    Value::Null => false,
+                    Value::Text(text) => {
+                        let parts = names_of(text);
+                        let parts = if is_schema {
+                            &parts[..]
+                        } else {
+                            &parts[parts.len().saturating_sub(1)..]
+                        };
+                        parts.iter().any(|part| names.contains(part))
+                    }
+                };
+                if columns.iter().any(is_it) {
+                    let table = shown(&quoting::written_table(&live.name));
+                    let why = format!(
+                        "a row of {table} has the name of an object in it that was given another one, or dropped"
+                    );
+                    return Err(at.not_followed(why));
+                }
             }
         }
         Ok(())
     }
+}
+
+/// All names in a statement.
+fn named_in(statement: &[u8]) -> Vec<Vec<u8>> {
+    let tokens = tokens(statement).into_iter();
+    tokens
+        .filter_map(|token| match token {
+            Token::Name(name) => Some(name),
+            Token::Symbol(_) => None,
+        })
+        .collect()
 }
 
 /// How texts change with the type where no row is rewritten.

@@ -323,7 +323,13 @@ impl Past {
         let mut oids = vec![oid];
         oids.extend(self.tables.below(oid, true));
         for oid in oids {
-            if self.tables.all.get(&oid).is_some_and(|it| it.is_foreign) {
+            let table_of = self.tables.all.get(&oid);
+            if let Some(unlogged) = table_of.filter(|it| it.is_unlogged && !it.is_partitioned) {
+                let name = shown(&quoting::written_table(&unlogged.name));
+                let why = "is unlogged at this moment: its rows are not in the archive";
+                return Err(Error::NotThere(format!("{name} {why}")));
+            }
+            if table_of.is_some_and(|it| it.is_foreign) {
                 continue;
             }
             let Some(live) = self.live.iter().find(|live| live.oid == oid) else {

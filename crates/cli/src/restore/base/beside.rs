@@ -7,6 +7,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
+use archive::dump::Listed;
+
 use super::entry::Entries;
 use super::Loading;
 use crate::args::OnError;
@@ -27,7 +29,13 @@ pub(super) async fn loaded(session: &Session) -> Result<BTreeSet<u64>> {
         .collect())
 }
 
-/// The rows of a table, or large objects.
+/// Whether an entry is loaded by another session. Large objects are made among the rows (pg_dump 17 and later), so their
+/// contents have a place behind that.
+pub(super) fn is_beside(entry: &Listed) -> bool {
+    entry.is_data && entry.kind != b"BLOBS"
+}
+
+/// The rows of a table.
 pub(super) struct Job {
     /// Of the entry, among all that are restored.
     pub number: u64,
@@ -91,7 +99,11 @@ impl<'a> Entries<'a> {
 
     /// What comes before the first rows is done and committed: other sessions see all tables as they are to be.
     pub async fn open_to_others(&mut self) -> Result<()> {
+        // An earlier run may have done more than has been passed over by now.
+        let next = self.next;
+        self.next = next.max(self.done);
         let text = self.end_of_entry();
+        self.next = next;
         self.has_set = false;
         Ok(self.session.client.batch_execute(&text).await?)
     }

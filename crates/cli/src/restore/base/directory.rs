@@ -11,7 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use futures_util::future::try_join_all;
 
 use super::ahead::Ahead;
-use super::beside::{Job, Work};
+use super::beside::{is_beside, Job, Work};
 use super::counted::Counted;
 use super::entry::Entries;
 use super::pieces::Row;
@@ -188,7 +188,7 @@ impl<'b> Directory<'_, 'b> {
         let mut jobs = Vec::new();
         for (number, (at, entry)) in (entries.next..).zip(order.iter().enumerate()) {
             let is_done = number < entries.done || entries.loaded.contains(&number);
-            if entry.has_data && !is_done {
+            if is_beside(&listed(entry)) && !is_done {
                 let name = file_of(entries, entry, &listed(entry))?;
                 let size = loading.storage.size(&self.file(name).1)?.unwrap_or(0);
                 jobs.push(Job { number, at, size });

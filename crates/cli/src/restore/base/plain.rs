@@ -9,7 +9,7 @@ use flate2::bufread::MultiGzDecoder;
 use futures_util::future::try_join_all;
 
 use super::ahead::Ahead;
-use super::beside::{Job, Work};
+use super::beside::{is_beside, Job, Work};
 use super::counted::{Count, Counted};
 use super::entry::Entries;
 use super::pieces::Row;
@@ -98,7 +98,7 @@ async fn rows_beside<'a>(
     let mut jobs = Vec::new();
     for (number, at) in (entries.next..).zip(at..toc.len()) {
         let is_done = number < entries.done || entries.loaded.contains(&number);
-        if toc[at].is_data && !is_done {
+        if is_beside(&toc[at]) && !is_done {
             let next = toc.get(at + 1).map_or(0, |next| next.offset);
             let size = next.saturating_sub(toc[at].offset);
             jobs.push(Job { number, at, size });

@@ -267,6 +267,11 @@ impl Deferred {
         Ok(())
     }
 
+    /// How many could not be made.
+    pub fn count(&self) -> usize {
+        self.items.len()
+    }
+
     /// What could not be made.
     pub fn left(self) -> Vec<Item> {
         self.items

@@ -233,7 +233,7 @@ impl Choice<'_> {
 
     /// The last segment that was opened before any transaction from the snapshot's xmin on was written; the first of
     /// the chain if none is that old. What an open segment says of itself is covered by no checksum.
-    fn first_segment(&self, base: &Base) -> Result<Option<(usize, u64)>> {
+    pub(super) fn first_segment(&self, base: &Base) -> Result<Option<(usize, u64)>> {
         let xmin = base.metadata.snapshot.xmin;
         let mut first = None;
         for (at, segment) in self.chain.segments.iter().enumerate() {
@@ -374,7 +374,7 @@ impl Choice<'_> {
     }
 }
 
-fn each_once(lost: &[LostHere]) -> Vec<LostHere> {
+pub(super) fn each_once(lost: &[LostHere]) -> Vec<LostHere> {
     let mut seen: Vec<&LostHere> = Vec::new();
     for here in lost {
         let is_same = |other: &&&LostHere| {

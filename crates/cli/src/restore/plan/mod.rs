@@ -10,12 +10,15 @@ mod choice;
 mod damage;
 mod ddl;
 mod globals;
-mod local_time;
+pub mod local_time;
 pub mod locate;
 pub mod moment;
 pub mod outline;
 mod pass;
 mod segment;
+pub mod tail;
+
+use std::sync::Arc;
 
 use archive::snapshot::Snapshot;
 use archive::time::Time;
@@ -81,13 +84,15 @@ impl Seen {
 }
 
 /// A segment, as far as it was checked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Planned {
     pub segment: Segment,
     /// Bytes of its uncompressed text; an open one may go on behind them.
     pub complete: u64,
     /// It has nothing of the part, and is not read.
     pub outline: Option<Outline>,
+    /// It was read up to there already.
+    pub from: Option<Arc<tail::Behind>>,
 }
 
 /// How much it is.

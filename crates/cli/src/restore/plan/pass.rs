@@ -101,6 +101,7 @@ impl Choice<'_> {
                     segment: segment.clone(),
                     complete: facts.complete,
                     outline,
+                    from: None,
                 });
             }
         }

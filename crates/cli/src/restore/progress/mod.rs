@@ -165,6 +165,11 @@ impl Progress {
         }
     }
 
+    /// Whether a copy that is followed has applied a set of globals.
+    pub fn has_last_set(&self) -> bool {
+        self.state.contains_key(super::target::sets::LAST_SET)
+    }
+
     /// Gives a session the settings of an earlier run's.
     pub async fn set(&self, session: &Session) -> Result<()> {
         if self.is_resumed {

@@ -51,7 +51,7 @@ impl Replay<'_> {
             self.settle().await?;
             self.views.note(self.session, block.statement).await?;
             self.is_dirty = true;
-            return Ok(());
+            return self.refresh_now(block.statement).await;
         }
         let rights = Rc::clone(&self.rights);
         let Some(change) = rights.effect(effect, &block) else {

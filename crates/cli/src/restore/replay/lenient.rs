@@ -47,6 +47,11 @@ impl Lenient {
         &self.left_out
     }
 
+    /// How many changes were left out so far.
+    pub fn count(&self) -> u64 {
+        self.left_out.iter().map(|left| left.count).sum()
+    }
+
     pub fn left_out(self) -> Vec<LeftOut> {
         self.left_out
     }

@@ -37,7 +37,7 @@ impl Replay<'_> {
         let client = Arc::clone(&self.session.client);
         client.batch_execute("BEGIN").await?;
         // A base alone: its keys are there for good.
-        if is_no_replica && !self.plan.segments.is_empty() {
+        if is_no_replica && (self.is_followed || !self.plan.segments.is_empty()) {
             // None is set aside again when an earlier run has made them again.
             let keys = match begun.kept::<Option<Keys>>("keys")? {
                 Some(keys) => keys,

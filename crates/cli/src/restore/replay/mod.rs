@@ -14,6 +14,7 @@
 //! | [`lanes`] | several sessions that apply changes of rows (`--jobs`) |
 //! | [`quiet`] | triggers and rules that would fire |
 //! | [`views`] | materialized views, filled at the end |
+//! | [`follow`] | a source that goes on: no end, but pauses |
 //! | [`lenient`] | statements that may fail, behind a loss |
 //! | [`end`] | what is only done when all else is there |
 //! | [`resume`] | what is kept in the target, to go on after a kill |
@@ -23,6 +24,7 @@ mod batch;
 mod copy;
 pub mod effects;
 mod end;
+mod follow;
 mod help;
 mod item;
 mod lanes;
@@ -64,6 +66,7 @@ use crate::restore::rights::still::Still;
 use crate::restore::rights::Rights;
 use copy::Copy;
 use effects::Globals;
+pub use follow::{Applied, Pace};
 use help::Help;
 use item::{Batch, What};
 pub use lanes::progress::kept as lanes_of;
@@ -155,6 +158,8 @@ pub struct Replay<'a> {
     /// Statements and COPY blocks of the source's transaction so far, if one has begun.
     items: u64,
     is_within: bool,
+    /// The source goes on, and the target is read meanwhile.
+    is_followed: bool,
 }
 
 /// What a replay works with.
@@ -166,9 +171,15 @@ pub struct With<'a> {
     pub counts: Counts,
     /// One that was started earlier, at the place that `begun` of [`Replay::run`] names.
     pub reader: Option<Reader>,
+    pub ways: Ways,
+}
+
+/// How changes of rows are applied; by default one after the other, by one session.
+#[derive(Default)]
+pub struct Ways {
     /// Only the net effect of changes is wanted.
     pub squashes: bool,
-    /// How many sessions apply changes of rows, and those of them beside the restore's own.
+    /// How many sessions apply them, and those beside the restore's own.
     pub jobs: usize,
     pub beside: Vec<Session>,
 }
@@ -188,9 +199,7 @@ impl<'a> Replay<'a> {
             deferred,
             counts,
             reader,
-            squashes,
-            jobs,
-            beside,
+            ways,
         } = with;
         let rows = Rows::new(session);
         Replay {
@@ -199,7 +208,7 @@ impl<'a> Replay<'a> {
             storage,
             globals,
             rows,
-            squash: squashes.then(Squash::default),
+            squash: ways.squashes.then(Squash::default),
             quiet: Quiet::default(),
             checks,
             may_check: true,
@@ -227,10 +236,11 @@ impl<'a> Replay<'a> {
             counts,
             reader,
             lanes: None,
-            jobs,
-            beside,
+            jobs: ways.jobs,
+            beside: ways.beside,
             items: 0,
             is_within: false,
+            is_followed: false,
         }
     }
 
@@ -255,6 +265,11 @@ impl<'a> Replay<'a> {
         }
         self.end_lanes().await;
         self.globals_before(None).await?;
+        self.finish().await
+    }
+
+    /// What is only done at the end.
+    async fn finish(mut self) -> Result<(Done, Quiet)> {
         self.end().await?;
         if let Some(lenient) = self.lenient {
             self.done.not_applied = lenient.left_out();
@@ -346,6 +361,10 @@ impl<'a> Replay<'a> {
             return Ok(());
         }
         self.commit().await?;
+        if self.goes_on_in(&file) {
+            self.file = file;
+            return Ok(());
+        }
         self.begin_segment(file);
         set_as(self.session, header, &self.rights).await?;
         self.rows.in_encoding_of(self.session);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use archive::segment::{Event, Part, Scanner};
 use archive::storage::{self, Storage};
+use archive::Lsn;
 use tokio::sync::mpsc::{self, Receiver};
 
 use super::item::{extend, Batch, Counting, Item, What};
@@ -27,7 +28,6 @@ pub struct Reader {
 impl Reader {
     /// Begins to read, behind the place that an earlier run has reached.
     pub fn start(storage: Arc<dyn Storage>, plan: Arc<Plan>, place: &Place) -> Result<Reader> {
-        let (sender, batches) = mpsc::channel(1 << 10);
         let mut segments = plan.segments.iter();
         let first = segments.position(|it| it.segment.name.to_string() == place.segment);
         let first = match first {
@@ -38,6 +38,21 @@ impl Reader {
                 return Err(Error::damaged(why));
             }
         };
+        Reader::from(storage, plan, (first, place.units), None)
+    }
+
+    /// Begins to read what was planned, behind this commit: of a chain that is followed.
+    pub fn behind(storage: Arc<dyn Storage>, plan: Arc<Plan>, last: Lsn) -> Result<Reader> {
+        Reader::from(storage, plan, (0, 0), Some(last))
+    }
+
+    fn from(
+        storage: Arc<dyn Storage>,
+        plan: Arc<Plan>,
+        (first, to_pass): (usize, u64),
+        last: Option<Lsn>,
+    ) -> Result<Reader> {
+        let (sender, batches) = mpsc::channel(1 << 10);
         let behind = plan.segments[..first].iter().map(|it| it.complete).sum();
         let bytes = Arc::new(AtomicU64::new(behind));
         let plan_part = plan.part.as_ref().map(Filter::new);
@@ -47,7 +62,8 @@ impl Reader {
             out: Outbox::new(sender.clone()),
             bytes: Arc::clone(&bytes),
             first,
-            to_pass: place.units,
+            to_pass,
+            last,
             filter: plan_part,
             passes_copy: false,
         };
@@ -78,6 +94,8 @@ struct Reading {
     first: usize,
     /// Transactions and sequence positions of it that an earlier run has done.
     to_pass: u64,
+    /// Commits up to this one are applied.
+    last: Option<Lsn>,
     /// Only a part is wanted.
     filter: Option<Filter>,
     /// A COPY block is not wanted.
@@ -109,14 +127,37 @@ impl Reading {
         if let Some(outline) = &planned.outline {
             return self.passed_over(planned, file, outline);
         }
-        let Some(input) = plan.chain.open(&*storage, &planned.segment)? else {
-            return Err(gone(&*storage, &file));
+        let from = planned.from.as_ref();
+        let input = match from {
+            Some(from) => from.reader(&*storage, &plan.chain, &planned.segment)?,
+            None => plan.chain.open(&*storage, &planned.segment)?,
+        };
+        let Some(input) = input else {
+            let gone = gone(&*storage, &file);
+            // Of a chain that is followed: it is looked at again.
+            return Err(match from {
+                Some(_) => Error::Unavailable {
+                    message: gone.to_string(),
+                    hint: String::new(),
+                },
+                None => gone,
+            });
         };
         let counting = Counting {
             inner: input,
             bytes: Arc::clone(&self.bytes),
         };
-        let mut scanner = Scanner::with_text(counting);
+        let mut scanner = match from {
+            Some(from) => {
+                let header = Box::new((*from.header).clone());
+                let file = file.clone();
+                if self.out.add(1, 0, What::Segment { file, header }).is_err() {
+                    return Ok(Err(Stopped));
+                }
+                Scanner::going_on_with_text(counting, &from.standing)
+            }
+            None => Scanner::with_text(counting),
+        };
         let read = self.lines(&mut scanner, &file, planned.complete);
         let read = read.map_err(storage::failed("read", &*storage, &file))?;
         if read.is_ok() && scanner.complete_offset() != planned.complete {
@@ -289,7 +330,8 @@ impl Reading {
             } => {
                 *applies = self.plan.applies(xid, commit_lsn);
                 let is_in_base = !*applies && commit_lsn <= self.plan.upto;
-                if (*applies || is_in_base) && self.passes() {
+                let is_done = self.last.is_some_and(|last| commit_lsn <= last);
+                if is_done || (*applies || is_in_base) && self.passes() {
                     *applies = false;
                     return Taken::Not;
                 }
@@ -304,7 +346,9 @@ impl Reading {
             }
             Event::Sequences { lsn, .. } => {
                 *applies = self.plan.applies_sequences(lsn);
-                *applies = *applies && !self.passes();
+                // Those of the same LSN as the last commit may be of after it; to set them again does no harm.
+                let is_done = self.last.is_some_and(|last| lsn < last);
+                *applies = *applies && !is_done && !self.passes();
                 applies.then_some(What::Sequences).into()
             }
             Event::End { .. } => std::mem::take(applies).then_some(What::Commit).into(),

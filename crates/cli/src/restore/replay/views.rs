@@ -59,6 +59,36 @@ impl Views {
         Ok(())
     }
 
+    /// Fills them now, or only the last one that was noted, within the transaction that is open: a copy is read meanwhile. All
+    /// are filled at the end once more. One whose query fails stays as it is.
+    pub async fn refresh(&mut self, session: &Session, is_last: bool) -> Result<()> {
+        let types = tokio_postgres::types::Type::OID_ARRAY;
+        let rows = session
+            .client
+            .query_typed(ORDER, &[(&self.pending, types)])
+            .await?;
+        let last = self.pending.last().filter(|_| is_last);
+        for row in &rows {
+            let (view, statement): (u32, &[u8]) = (row.get(0), row.get(1));
+            if last.is_some_and(|last| *last != view) {
+                continue;
+            }
+            session.client.batch_execute("SAVEPOINT fill").await?;
+            let filled = session.statement(statement).await;
+            let end = match &filled {
+                Ok(_) => "RELEASE SAVEPOINT fill",
+                Err(_) => "ROLLBACK TO SAVEPOINT fill; RELEASE SAVEPOINT fill",
+            };
+            session.client.batch_execute(end).await?;
+            if let Err(error) = filled {
+                if is_of_this_server(session, &error) {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Fills them, each after those that it reads; one whose query fails is tried again after the others. At the end each
     /// is a transaction of its own, and the ones that stay without rows are told; before, none of it matters. A server that
     /// has no room for the rows, or goes away, is an error.

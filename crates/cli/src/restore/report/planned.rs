@@ -22,6 +22,23 @@ fn estimate(figures: &Figures) -> u64 {
 }
 
 impl Report {
+    /// The base of a copy.
+    pub fn plan_of_base(&self) {
+        let base = &self.plan.base;
+        let (name, number) = (base.name.to_string(), self.plan.chain.number);
+        let (at, bytes) = (iso(base.metadata.taken_at), self.plan.figures.base_bytes);
+        let answer = json!({"plan": {
+            "archive": self.source, "chain": number, "base": name, "base_taken_at": at, "base_bytes": bytes,
+        }});
+        self.output.answer(&answer, |_| {
+            let (lsn, size) = (base.metadata.lsn, size(bytes));
+            format!("base      chain-{number}/base/{name} of {at} ({lsn}), {size}")
+        });
+        for warning in &self.plan.warnings {
+            self.warn(warning);
+        }
+    }
+
     /// What will be done.
     pub fn plan(&self) {
         let plan = &self.plan;

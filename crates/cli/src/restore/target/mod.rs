@@ -19,6 +19,7 @@
 //! | [`roles`] | makes those that are missing |
 //! | [`sets`] | follows roles, tablespaces and the database over time |
 //! | [`globals_sql`], [`statements`] | what pg_dumpall wrote, statement by statement |
+//! | [`writers`] | a copy that is followed, and only read |
 //! | [`encoding`] | names in the encoding of the database |
 
 mod beside;
@@ -33,6 +34,7 @@ pub mod scratch;
 pub mod server;
 pub mod sets;
 pub mod statements;
+pub mod writers;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -246,6 +248,45 @@ impl Target {
         let session = Session::open(&self.conninfo, Some(&self.name)).await?;
         progress::lock(&session, &self.name).await?;
         Ok(session)
+    }
+
+    /// It was given, and PUBLIC may not connect yet.
+    pub fn has_closed_doors(&self) -> bool {
+        self.sets.doors.lets_in().is_some()
+    }
+
+    /// Gives it its name, while it goes on to be followed. No session may be in it.
+    pub async fn rename(&self) -> Result<()> {
+        let Some(beside) = &self.beside else {
+            return Ok(());
+        };
+        let server = Session::open(&self.conninfo, Some(beside)).await?;
+        database::rename(&server, &self.name, &self.final_name).await
+    }
+
+    /// The plan of a copy begins with the set that was applied last, whatever came before it.
+    pub async fn renumber_sets(&mut self, plan: &Plan) -> Result<()> {
+        let last = plan
+            .later_globals
+            .first()
+            .filter(|_| self.progress.has_last_set());
+        self.progress.sets = u64::from(last.is_some());
+        // Renames that are still to come are numbered anew, too: the functions of the session begin with those of the plan.
+        let session = self.session().await?;
+        let forget = "DELETE FROM incr_restore.state WHERE name = 'incr_restore.renames'";
+        Ok(session.client.batch_execute(forget).await?)
+    }
+
+    /// It has its base, and may be read from now on.
+    pub async fn open_doors(&mut self, session: &Session) -> Result<()> {
+        if !self.has_closed_doors() {
+            return Ok(());
+        }
+        session.client.batch_execute("BEGIN").await?;
+        self.sets.doors.open(session).await?;
+        let kept = progress::sql::keep("lets_in", &self.sets.doors.lets_in());
+        let commit = format!("{kept}; COMMIT");
+        Ok(session.client.batch_execute(&commit).await?)
     }
 
     /// One more session in it, beside that of the restore.

@@ -7,8 +7,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use archive::globals::Facts;
+use archive::layout::GlobalsName;
 use archive::segment::ClusterFact;
 use archive::storage::{self, Storage};
+use serde::{Deserialize, Serialize};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::Row;
 
@@ -17,6 +20,7 @@ use super::globals_sql::GlobalsSql;
 use super::needs::{Known, Rename};
 use super::read::{file_of, DATABASE_SQL};
 use super::roles::Made;
+use super::writers;
 use crate::connection::{guarded, Raw, Session};
 use crate::error::{Error, Result};
 use crate::output::Output;
@@ -26,6 +30,34 @@ use crate::restore::progress;
 use crate::restore::replay::effects::{Boxed, Globals};
 use crate::restore::rights::refusal::Subject;
 use crate::restore::rights::Rights;
+
+/// The set that was applied last, kept for whoever goes on with a copy: retention may have removed it by then.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Kept {
+    name: String,
+    facts: Facts,
+}
+
+/// The name of a [`Kept`].
+pub const LAST_SET: &str = "last_set";
+
+impl Kept {
+    pub fn of(set: &archive_query::catalog::Globals) -> Kept {
+        Kept {
+            name: set.name.to_string(),
+            facts: set.facts.clone(),
+        }
+    }
+
+    /// As the catalog has them.
+    pub fn set(self) -> Option<archive_query::catalog::Globals> {
+        Some(archive_query::catalog::Globals {
+            name: GlobalsName::parse(&self.name)?,
+            facts: self.facts,
+            entry: None,
+        })
+    }
+}
 
 /// Follows them in the session of the replay.
 pub struct Sets {
@@ -40,6 +72,10 @@ pub struct Sets {
     pub(super) doors: Doors,
     rights: Rc<Rights>,
     output: Output,
+    /// Roles that the later sets name.
+    of_sets: Vec<Vec<u8>>,
+    /// More of the archive comes: what it needs is not known before, and others read the database meanwhile.
+    has_more: bool,
 }
 
 impl Sets {
@@ -71,7 +107,15 @@ impl Sets {
             doors,
             rights,
             output,
+            of_sets: known.of_sets,
+            has_more: false,
         }
+    }
+
+    /// The archive is followed: roles are made when they are first named, and nobody else writes to the database.
+    pub fn has_more(&mut self) {
+        self.has_more = true;
+        self.is_followed = true;
     }
 
     /// Makes the functions and the state in a session, whose client_encoding is that of the names.
@@ -129,6 +173,11 @@ impl Sets {
         if let Some(changed) = self.rights.changed() {
             done = format!("{}; {done}", progress::sql::keep("rights", &changed));
         }
+        if self.has_more {
+            session.client.batch_execute("BEGIN").await?;
+            writers::keep_out(session).await?;
+            done.push_str("; COMMIT");
+        }
         Ok(session.client.batch_execute(&done).await?)
     }
 
@@ -149,7 +198,18 @@ impl Sets {
         if let Some(globals) = self.globals.get(count).cloned() {
             self.apply_globals(session, &globals, false).await?;
         }
-        let commit = format!("{}; COMMIT", progress::sql::set(count));
+        let mut commit = format!("{}; COMMIT", progress::sql::set(count));
+        if self.has_more {
+            let is_role = |name: &&Vec<u8>| !name.starts_with(b"pg_") && &name[..] != b"public";
+            let named: Vec<_> = self.of_sets.iter().filter(is_role).cloned().collect();
+            for name in named {
+                let superuser = false;
+                self.follow_fact(session, &ClusterFact::Role { name, superuser })
+                    .await?;
+            }
+            let last = Kept::of(&self.plan.later_globals[count - 1]);
+            commit = format!("{}; {commit}", progress::sql::keep(LAST_SET, &last));
+        }
         client.batch_execute(&commit).await?;
         self.apply_properties(session, count).await
     }

@@ -35,6 +35,10 @@ pub enum Alteration {
     NoInherit(TableName),
     /// Its columns become those of a type, or of none.
     OfType,
+    /// Its rows are not in the files from here on.
+    Unlogged,
+    /// They are again: all of them follow.
+    Logged,
     /// Its rows are gone; new ones may follow.
     Empty(TableName),
 }
@@ -104,6 +108,10 @@ fn clause(words: &mut Words<'_>) -> Option<Alteration> {
         Alteration::Inherit(table_name(words.qualified()?)?)
     } else if words.pass(b"NO INHERIT ") {
         Alteration::NoInherit(table_name(words.qualified()?)?)
+    } else if words.pass(b"SET UNLOGGED") {
+        Alteration::Unlogged
+    } else if words.pass(b"SET LOGGED") {
+        Alteration::Logged
     } else if words.pass(b"OF ") || words.pass(b"NOT OF") {
         Alteration::OfType
     } else {
@@ -255,6 +263,7 @@ mod tests {
                 "DO $do$BEGIN TRUNCATE ONLY public.t; EXCEPTION WHEN feature_not_supported THEN DELETE FROM ONLY public.t; END$do$",
                 Alteration::Empty(table("public", "t")),
             ),
+            ("ALTER TABLE public.t SET UNLOGGED", Alteration::Unlogged),
             ("COMMENT ON TABLE public.t IS 'x'", Alteration::Nothing),
         ] {
             assert_eq!(what(statement), expected, "{statement}");

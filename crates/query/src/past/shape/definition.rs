@@ -18,6 +18,7 @@ pub struct Definition {
     /// The tables from which it inherits.
     pub inherits: Vec<TableName>,
     pub is_partitioned: bool,
+    pub is_unlogged: bool,
     /// Its columns are those of a type.
     pub is_typed: bool,
 }
@@ -32,7 +33,7 @@ pub fn table_name(written: &[u8]) -> Option<TableName> {
 pub fn read(text: &[u8]) -> Option<Definition> {
     let mut words = Words::new(&text[start(text)?..]);
     words.expect(b"CREATE ")?;
-    words.pass(b"UNLOGGED ");
+    let is_unlogged = words.pass(b"UNLOGGED ");
     words.pass(b"FOREIGN ");
     words.expect(b"TABLE ")?;
     words.qualified()?;
@@ -68,6 +69,7 @@ pub fn read(text: &[u8]) -> Option<Definition> {
         columns,
         inherits,
         is_partitioned,
+        is_unlogged,
         is_typed,
     })
 }
@@ -129,7 +131,7 @@ fn next(text: &[u8], at: usize) -> Option<usize> {
 
 /// A column; nothing for a constraint of the table. `None` where it is neither.
 pub fn column(item: &[u8]) -> Option<Option<Column>> {
-    const OF_TABLES: [&[u8]; 7] = [
+    const OF_TABLES: [&[u8]; 8] = [
         b"CONSTRAINT ",
         b"CHECK ",
         b"PRIMARY KEY",
@@ -137,6 +139,8 @@ pub fn column(item: &[u8]) -> Option<Option<Column>> {
         b"EXCLUDE ",
         b"FOREIGN KEY",
         b"LIKE ",
+        // Of an inherited column, from 18 on.
+        b"NOT NULL ",
     ];
     if OF_TABLES.iter().any(|word| item.starts_with(word)) {
         return Some(None);
@@ -253,7 +257,7 @@ mod tests {
             \"a, (b\" \"public\".\"Mood\"[] DEFAULT '{\"x\"}'::\"public\".\"Mood\"[],\n    \"n\" numeric(10,2) DEFAULT 0,\n    \
             \"ts\" timestamp(3) with time zone,\n    \"j\" \"jsonb\" NOT NULL,\n    \"c\" \"char\",\n    \
             \"g\" integer GENERATED ALWAYS AS ((\"id\" * 2)) STORED,\n    \"i\" bigint GENERATED ALWAYS AS IDENTITY,\n    \
-            \"d\" \"text\" COLLATE \"C\" DEFAULT ' GENERATED ALWAYS AS ('::\"text\",\n    \
+            \"d\" \"text\" COLLATE \"C\" DEFAULT ' GENERATED ALWAYS AS ('::\"text\",\n    NOT NULL \"q\",\n    \
             CONSTRAINT \"k\" CHECK ((\"id\" > 0))\n)\nINHERITS (\"public\".\"p\", \"a b\".\"q\");\n\n\nALTER TABLE \"public\".\"t\" OWNER TO \"x\";\n";
         assert_eq!(
             shown(dump),

@@ -30,6 +30,8 @@ pub struct Table {
     pub is_partitioned: bool,
     /// Its rows are elsewhere.
     pub is_foreign: bool,
+    /// Its rows are not in the files.
+    pub is_unlogged: bool,
     /// Why its columns are not known.
     pub unknown: Option<String>,
 }
@@ -93,6 +95,7 @@ impl Tables {
             is_partition: false,
             is_partitioned: false,
             is_foreign,
+            is_unlogged: false,
             unknown: None,
         };
         match read {
@@ -107,6 +110,7 @@ impl Tables {
 
     fn fill(&self, table: &mut Table, definition: Definition) {
         table.is_partitioned = definition.is_partitioned;
+        table.is_unlogged = definition.is_unlogged;
         if definition.is_typed {
             table.unknown = Some("its columns are those of a type (CREATE TABLE OF)".to_owned());
         }
@@ -413,6 +417,12 @@ impl Tables {
             Alteration::OfType => {
                 if let Some(table) = self.all.get_mut(&oid) {
                     table.unknown = Some("its columns were made those of a type".to_owned());
+                }
+                Ok(Vec::new())
+            }
+            Alteration::Unlogged | Alteration::Logged => {
+                if let Some(table) = self.all.get_mut(&oid) {
+                    table.is_unlogged = altered.what == Alteration::Unlogged;
                 }
                 Ok(Vec::new())
             }

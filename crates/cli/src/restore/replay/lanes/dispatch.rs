@@ -29,7 +29,7 @@ impl Replay<'_> {
     pub(in super::super) async fn start_lanes(&mut self, reached: Reached) -> Result<()> {
         let beside = std::mem::take(&mut self.beside);
         let counts = self.counts.beside(0);
-        let (jobs, reached) = (self.jobs, reached.lanes);
+        let jobs = self.jobs;
         self.lanes = Lanes::start(self.session, beside, jobs, reached, counts).await?;
         if self.lanes.is_none() {
             return Ok(());
@@ -222,7 +222,7 @@ impl Replay<'_> {
         for session in lanes.beside() {
             self.session.add_warnings(session.warnings());
         }
-        if !lanes.renumber(self.session).await? {
+        if !lanes.renumber(self.session, &place).await? {
             self.lanes = None;
         }
         Ok(true)

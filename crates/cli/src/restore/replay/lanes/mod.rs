@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 use crate::restore::counts::Counts;
 use crate::restore::progress::{sql, Place};
 use lane::{Ended, Lane};
-use progress::Position;
+use progress::{Position, Reached};
 use route::Routes;
 
 /// After a barrier this many statements are the restore's own, since another one may be near.
@@ -77,22 +77,25 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// So many lanes; `reached` by those of an earlier run, whose number decides then, up to the next barrier.
+    /// So many lanes; as many as an earlier run had if those are at different places, up to the next barrier.
     pub async fn start(
         own: &Session,
         beside: Vec<Session>,
         wanted: usize,
-        reached: Vec<Position>,
+        Reached {
+            place,
+            lanes: reached,
+        }: Reached,
         counts: Counts,
     ) -> Result<Option<Lanes>> {
-        let count = match reached.len() {
-            0 => wanted,
-            reached => reached,
-        };
+        let is_even = reached.is_empty();
+        let count = if is_even { wanted } else { reached.len() };
         if count < 2 {
             return Ok(None);
         }
-        progress::keep(own, count).await?;
+        if is_even {
+            progress::keep(own, count, &place).await?;
+        }
         let mut lanes = Lanes {
             lanes: Vec::new(),
             routes: Routes::new(Arc::clone(&own.client), count),
@@ -124,16 +127,16 @@ impl Lanes {
         self.lanes = lanes.collect();
     }
 
-    /// Another number of lanes, since all are at the same place. False: one session is wanted.
-    async fn renumber(&mut self, own: &Session) -> Result<bool> {
-        if self.lanes.len() == self.wanted {
+    /// Another number of lanes, since all are at this place, unless it is within a transaction. False: one session is wanted.
+    async fn renumber(&mut self, own: &Session, place: &Place) -> Result<bool> {
+        if self.lanes.len() == self.wanted || place.items > 0 {
             return Ok(true);
         }
         for lane in &mut self.lanes {
             // All that they were given is committed.
             let _ = lane.end().await;
         }
-        progress::keep(own, self.wanted).await?;
+        progress::keep(own, self.wanted, place).await?;
         self.routes = Routes::new(Arc::clone(&self.client), self.wanted);
         self.round = 0;
         self.run(self.wanted);

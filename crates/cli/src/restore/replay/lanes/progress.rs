@@ -98,10 +98,12 @@ pub fn kept(begun: &Progress) -> Result<usize> {
     begun.kept(LANES)
 }
 
-/// Keeps the number of lanes, before the first of them has anything to do.
-pub async fn keep(session: &Session, count: usize) -> Result<()> {
-    let keep = sql::keep(LANES, &count);
-    Ok(session.client.batch_execute(&keep).await?)
+/// Keeps the number of lanes, before the first of them has anything to do. What lanes of another number have done up to
+/// `place`, where all of them are, is the restore's own with it: none of the new lanes has done it.
+pub async fn keep(session: &Session, count: usize, place: &Place) -> Result<()> {
+    let (place, keep) = (sql::place(place), sql::keep(LANES, &count));
+    let both = format!("BEGIN; {place}; {keep}; COMMIT");
+    Ok(session.client.batch_execute(&both).await?)
 }
 
 /// A lane commits that it is there. `place`: see [`sql::constant`].

@@ -1,0 +1,142 @@
+//! The end of a copy: all that the archive has is applied, and it becomes a database of its own, as at the end of a restore.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::open::{Opened, Opening};
+use super::pace::Follower;
+use super::status::{Status, Voice};
+use super::{rounds, End, Stop};
+use crate::args::OnError;
+use crate::connection::Session;
+use crate::error::{Error, Outcome, Result};
+use crate::restore::counts::Counts;
+use crate::restore::deferred::Deferred;
+use crate::restore::progress::Progress;
+use crate::restore::replay::{Replay, Ways, With};
+use crate::restore::target::writers;
+
+/// Ends it. What it says at the end is what a restore says.
+pub async fn promote(opening: &Opening<'_>) -> Result<Outcome> {
+    let options = opening.options;
+    let stop = Stop::listen()?;
+    let name = Session::named_database(&options.target)?.unwrap_or_default();
+    let mut voice = Voice::new(
+        opening.output,
+        name,
+        options.metrics.as_deref(),
+        options.interval,
+    );
+    let mut status = Status {
+        state: "promoting",
+        ..Status::default()
+    };
+    loop {
+        let Some(opened) = opening.open(&voice).await? else {
+            continue;
+        };
+        if let Some(outcome) = end(opening, opened, &stop, &mut voice, &mut status).await? {
+            return Ok(outcome);
+        }
+    }
+}
+
+/// `None`: all is opened again.
+async fn end(
+    opening: &Opening<'_>,
+    mut opened: Opened,
+    stop: &Stop,
+    voice: &mut Voice,
+    status: &mut Status,
+) -> Result<Option<Outcome>> {
+    let options = opening.options;
+    let uncounted = options.no_count.then(|| "--no-count".to_owned());
+    let uncounted = uncounted.or(opened.target.progress.kept("uncounted")?);
+    let with = With {
+        checks: opened.checks,
+        globals: &mut opened.target.sets,
+        rights: Rc::clone(&opened.rights),
+        deferred: Deferred::new(OnError::Defer, opened.target.progress.kept("deferred")?),
+        counts: Counts::new(uncounted),
+        reader: None,
+        ways: Ways::default(),
+    };
+    let client = Arc::clone(&opened.session.client);
+    let storage = Arc::clone(&opened.source.storage);
+    let plan = Arc::clone(&opened.plan);
+    let mut replay = Replay::new(&mut opened.session, storage, Arc::clone(&plan), with);
+    replay.begin_following(&opened.target.progress).await?;
+    let mut lost = super::kept::lost(&opened.target.progress)?;
+    if let Some(mut tail) = opened.tail.filter(|_| !options.now) {
+        tail.takes_unlisted = true;
+        let mut follower = Follower {
+            options,
+            storage: Arc::clone(&opened.source.storage),
+            client,
+            tail: Some(tail),
+            stop,
+            voice,
+            status,
+            newest: None,
+            next: None,
+            failed: None,
+            is_patient: false,
+        };
+        let ended = rounds(
+            &mut replay,
+            &mut follower,
+            &plan,
+            opened.known_sets,
+            opened.lost,
+        )
+        .await?;
+        lost.clone_from(&follower.tail().lost);
+        if ended == End::Again {
+            return Ok(None);
+        }
+        if stop.is_wanted() {
+            let message = "the promotion was stopped before its end";
+            return Err(Error::failed(message, "The same command goes on with it."));
+        }
+    }
+    voice.end();
+    let (done, quiet) = replay.end_following().await?;
+    let mut report = opened.report;
+    report.lost(&plan, lost);
+    let mut done = done;
+    for warning in opened
+        .target
+        .keep_warnings(std::mem::take(&mut done.warnings))
+    {
+        report.warn(&warning);
+    }
+    report.applied(done);
+    report.dropped(
+        opened
+            .target
+            .drop_empty_tablespaces(&opened.session)
+            .await?,
+    );
+    let left_out = opened.rights.take_left_out();
+    if !left_out.is_empty() {
+        let encoding = &plan.base.metadata.source.encoding;
+        left_out.write(&options.rights.left_out, encoding)?;
+    }
+    opened.target.warnings.extend(opened.rights.take_notes());
+    report.left_out(left_out, Some(&options.rights.left_out));
+    let progress = Progress::read(&opened.session).await?;
+    let was: Option<String> = match &progress {
+        Some(progress) => progress.kept(writers::noted())?,
+        None => None,
+    };
+    writers::let_in(&opened.session, was.as_deref()).await?;
+    let outcome = report.outcome(&opened.target);
+    let name = opened.target.final_name.clone();
+    let is_partial = outcome != Outcome::Done;
+    opened
+        .target
+        .finish(opened.session, quiet, is_partial)
+        .await?;
+    report.done(&name);
+    Ok(Some(outcome))
+}

@@ -1,0 +1,393 @@
+//! "The copy was three days behind, and nobody knew." A database that follows the archive has all of it, in commit order,
+//! whatever is killed meanwhile; it says how far it is, and becomes a database of its own at the end.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+
+use fastrand::Rng;
+use harness::{assert_identical, program_command, wait_until, Cluster};
+use serde_json::Value;
+
+use crate::healing::lose;
+
+/// A program that follows.
+pub struct Following {
+    child: Child,
+    /// All that it has said on standard output.
+    said: Arc<Mutex<Vec<Value>>>,
+    complaints: Arc<Mutex<String>>,
+}
+
+fn command(c: &Cluster, target: &Cluster, database: &str) -> std::process::Command {
+    let mut command = program_command();
+    command.args(["--json", "follow", "--archive"]);
+    command.arg(c.database_directory());
+    command.args(["--target", &target.conninfo(database)]);
+    command.args(["--interval", "50ms"]);
+    command
+}
+
+impl Following {
+    pub fn start(c: &Cluster, target: &Cluster, database: &str, options: &[&str]) -> Following {
+        let mut command = command(c, target, database);
+        command.args(options);
+        Following::of(command)
+    }
+
+    fn of(mut command: std::process::Command) -> Following {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program can be run");
+        let said: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let complaints: Arc<Mutex<String>> = Arc::default();
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (lines, errors) = (Arc::clone(&said), Arc::clone(&complaints));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout.expect("it is piped")).lines() {
+                let line = line.expect("it is text");
+                let value = serde_json::from_str(&line).expect("each line is an object of JSON");
+                lines.lock().expect("nobody panics with it").push(value);
+            }
+        });
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr.expect("it is piped")).lines() {
+                let mut errors = errors.lock().expect("nobody panics with it");
+                errors.push_str(&(line.expect("it is text") + "\n"));
+            }
+        });
+        Following {
+            child,
+            said,
+            complaints,
+        }
+    }
+
+    fn complaints(&self) -> String {
+        self.complaints
+            .lock()
+            .expect("nobody panics with it")
+            .clone()
+    }
+
+    /// The last status.
+    fn status(&self) -> Value {
+        let said = self.said.lock().expect("nobody panics with it");
+        let last = said.iter().rev().find_map(|line| line.get("follow"));
+        last.cloned().unwrap_or(Value::Null)
+    }
+
+    /// Waits until it has all of the archive up to an LSN.
+    pub fn wait_for(&mut self, lsn: &str) {
+        let lsn: archive::Lsn = lsn.parse().expect("it is an LSN");
+        let reached = |status: &Value| {
+            let archive = status["archive_lsn"].as_str().unwrap_or_default();
+            archive.parse::<archive::Lsn>().is_ok_and(|it| it >= lsn) && status["behind_bytes"] == 0
+        };
+        wait_until("the copy has all", || {
+            if let Some(status) = self.child.try_wait().expect("it was started") {
+                panic!("it has ended with {status}: {}", self.complaints());
+            }
+            reached(&self.status())
+        });
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args([signal, &pid])
+            .status();
+        assert!(sent.expect("kill can be run").success());
+    }
+
+    /// Its exit status, and what it has complained of.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().expect("it was started").code();
+        (status, self.complaints())
+    }
+
+    pub fn stop(self) -> String {
+        self.signal("-TERM");
+        let (status, said) = self.end();
+        assert_eq!(status, Some(0), "{said}");
+        said
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs it to its end: exit status, and all that it says.
+fn run(c: &Cluster, target: &Cluster, database: &str, options: &[&str]) -> (i32, String) {
+    let mut command = command(c, target, database);
+    let output = command
+        .args(options)
+        .output()
+        .expect("the program can be run");
+    let said = [output.stdout, output.stderr].concat();
+    let status = output.status.code().expect("it ends by itself");
+    (status, String::from_utf8_lossy(&said).into_owned())
+}
+
+fn lag_is_written(file: &PathBuf) -> bool {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let lag = text
+        .lines()
+        .find(|line| line.starts_with("pg_incrbackup_follow_lag_seconds{database=\"copy\"} "));
+    lag.is_some_and(|line| {
+        line.rsplit(' ')
+            .next()
+            .is_some_and(|value| value.parse::<f64>().is_ok())
+    })
+}
+
+const BEGIN: &str = "
+    CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL); INSERT INTO accounts SELECT i, 100 FROM generate_series(1, 50) i;
+    CREATE TABLE log (what text, at int); CREATE TABLE keyless (a int, b text); CREATE SEQUENCE numbers;
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.log VALUES (TG_NAME, NEW.id); RETURN NULL; END $$;
+    CREATE TRIGGER noted AFTER INSERT ON accounts FOR EACH ROW EXECUTE FUNCTION note(); ALTER TABLE accounts ENABLE ALWAYS TRIGGER noted;
+    CREATE FUNCTION watched() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+    CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION watched(); ALTER EVENT TRIGGER watch ENABLE ALWAYS;
+    CREATE MATERIALIZED VIEW sums AS SELECT count(*), sum(balance) FROM accounts";
+
+/// A piece of load, with schema changes; the sum of all balances stays what it is.
+fn load(c: &Cluster, round: u32) {
+    c.sql(&format!(
+        "DO $$ BEGIN FOR i IN 1 .. 200 LOOP
+            UPDATE accounts SET balance = balance - 1 WHERE id = i % 50 + 1; UPDATE accounts SET balance = balance + 1 WHERE id = (i + 7) % 50 + 1;
+            INSERT INTO keyless VALUES (i, 'round {round}'); COMMIT; END LOOP; END $$"
+    ));
+    c.sql(&format!(
+        "CREATE TABLE made_{round} (a int PRIMARY KEY, b text); INSERT INTO made_{round} SELECT i, 'x' FROM generate_series(1, 100) i;
+         ALTER TABLE keyless ADD COLUMN c_{round} int DEFAULT {round}; INSERT INTO accounts VALUES (1000 + {round}, 0);
+         SELECT nextval('numbers') FROM generate_series(1, 40); SELECT lo_from_bytea({}, 'large')",
+        700_000 + round
+    ));
+}
+
+#[test]
+fn a_copy_has_all_whatever_is_killed_and_becomes_a_database_of_its_own() {
+    let c = Cluster::builder()
+        .setting("pg_incrbackup.compression", "zstd")
+        .start();
+    c.sql(BEGIN);
+    c.sql("CREATE EXTENSION pg_incrbackup");
+    c.sql("SELECT * FROM incr_setup()");
+    let target = Cluster::builder().start();
+    let metrics = target.root().join("follow.prom");
+    let options = ["--metrics", metrics.to_str().expect("the path is UTF-8")];
+    let seed = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let mut dice = Rng::with_seed(seed.unwrap_or(20_261_130));
+    let mut copy = Following::start(&c, &target, "copy", &options);
+    let rounds = if c.version() == 15 { 12 } else { 6 };
+    for round in 0..rounds {
+        load(&c, round);
+        if round == 3 {
+            c.sql_in(
+                "postgres",
+                "CREATE ROLE later; ALTER DATABASE app SET work_mem = '5MB'",
+            );
+            c.sql("CREATE ROLE within; ALTER TABLE made_1 OWNER TO within; GRANT SELECT ON made_2 TO later");
+        }
+        // One that has just begun leaves it to whoever has started it to try again.
+        wait_until("it follows", || copy.status()["state"] == "following");
+        match dice.u32(0..6) {
+            0 => {
+                c.sql("SELECT incr_rotate()");
+            }
+            1 => {
+                target.sql_in("postgres", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname LIKE 'copy%'");
+            }
+            2 => {
+                target.crash();
+                target.start();
+            }
+            _ => {
+                copy.signal("-KILL");
+                let (status, said) = copy.end();
+                assert_eq!(status, None, "seed {seed:?}, round {round}: {said}");
+                copy = Following::start(&c, &target, "copy", &options);
+            }
+        }
+        if dice.bool() {
+            let lsn = c.flush();
+            copy.wait_for(&lsn);
+            // At every commit it is a state that the source had.
+            assert_eq!(
+                target.sql_in("copy", "SELECT sum(balance) FROM accounts"),
+                "5000"
+            );
+        }
+    }
+    let lsn = c.flush();
+    copy.wait_for(&lsn);
+    let status = copy.status();
+    assert_eq!(
+        (&status["lag_seconds"], &status["is_partial"]),
+        (&Value::from(0.0), &Value::from(false))
+    );
+    wait_until("the metrics are written", || lag_is_written(&metrics));
+    // Nobody writes by mistake, and nothing is held while nothing is to be done.
+    let refused = target.try_sql_in("copy", "INSERT INTO log VALUES ('x', 1)");
+    assert!(refused.is_err());
+    let idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'copy' AND application_name = 'pg_incrbackup'
+        AND (xact_start IS NOT NULL OR backend_xmin IS NOT NULL)";
+    wait_until("no transaction is open", || {
+        target.sql_in("postgres", idle) == "0"
+    });
+    assert_eq!(target.sql_in("copy", "SELECT count(*) FROM sums"), "1");
+    // Somebody who restores does not take it for a restore of theirs.
+    let said = copy.stop();
+    assert!(said.contains("the same command goes on there"), "{said}");
+    let archive = c.database_directory();
+    let archive = archive.to_str().expect("the path is UTF-8");
+    let conninfo = target.conninfo("copy");
+    let output = harness::program(&["restore", "--archive", archive, "--target", &conninfo]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("it was begun with follow"), "{said}");
+    load(&c, 100);
+    c.flush();
+    let (status, said) = run(&c, &target, "copy", &["--promote"]);
+    assert_eq!(status, 0, "{said}");
+    assert_identical((&c, c.database()), (&target, "copy"));
+    let firing = "SELECT (SELECT tgenabled FROM pg_trigger WHERE tgname = 'noted'), (SELECT evtenabled FROM pg_event_trigger WHERE evtname = 'watch'),
+        (SELECT count(*) FROM pg_namespace WHERE nspname = 'incr_restore'), current_setting('work_mem'), current_setting('default_transaction_read_only'),
+        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = 'made_1')";
+    assert_eq!(target.sql_in("copy", firing), "A|A|0|5MB|off|within");
+    target.sql_in("copy", "INSERT INTO accounts VALUES (5000, 0)");
+    let (status, said) = run(&c, &target, "copy", &["--once"]);
+    assert!(status == 1 && said.contains("is not empty"), "{said}");
+}
+
+#[test]
+fn what_is_younger_than_the_delay_is_not_there() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY, at timestamptz DEFAULT clock_timestamp()); INSERT INTO t VALUES (0)");
+    let lsn = c.flush();
+    let mut copy = Following::start(&c, &c, "copy", &["--delay", "3s"]);
+    copy.wait_for(&lsn);
+    let mut youngest = f64::MAX;
+    for a in 1..=4 {
+        c.sql(&format!("INSERT INTO t VALUES ({a})"));
+        // Each insert commits after its row's time: one that is there is as old as the delay.
+        let age = "SELECT extract(epoch FROM clock_timestamp() - max(at)) FROM t";
+        let age: f64 = c.sql_in("copy", age).parse().expect("it is a number");
+        youngest = youngest.min(age);
+        wait_until("its time has come", || {
+            c.sql_in(
+                "copy",
+                &format!("SELECT count(*) FROM t WHERE a = {}", a - 1),
+            ) == "1"
+        });
+    }
+    assert!(youngest >= 3.0, "a row was there after {youngest} s");
+    let status = copy.status();
+    assert_eq!(status["delay_seconds"], 3.0, "{status}");
+    copy.stop();
+    // Nothing more: what is younger stays out. (An hour is longer than this test.)
+    c.sql("INSERT INTO t VALUES (100)");
+    let lsn = c.flush();
+    let (status, said) = run(&c, &c, "copy", &["--delay", "1h", "--once"]);
+    assert_eq!(status, 0, "{said}");
+    assert!(
+        said.contains(&lsn) || said.contains("archive_lsn"),
+        "{said}"
+    );
+    assert_eq!(
+        c.sql_in("copy", "SELECT count(*) FROM t WHERE a = 100"),
+        "0"
+    );
+    // Without the archive, too.
+    let archive = c.database_directory();
+    let away = archive.with_extension("away");
+    c.stop();
+    std::fs::rename(&archive, &away).expect("it can be moved");
+    c.start();
+    let target = c.conninfo("copy");
+    let output = harness::program(&["follow", "--target", &target, "--promote", "--now"]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(
+        c.sql_in("copy", "SELECT count(*) FROM t WHERE a = 100"),
+        "0"
+    );
+    c.sql_in("copy", "INSERT INTO t VALUES (101)");
+}
+
+#[test]
+fn the_end_of_a_chain_a_loss_and_segments_that_are_gone_are_said() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int, b text); INSERT INTO t VALUES (1, 'x'); CREATE TABLE other (a int PRIMARY KEY)");
+    let lsn = c.flush();
+    let mut copy = Following::start(&c, &c, "copy", &[]);
+    copy.wait_for(&lsn);
+    let (status, said) = run(&c, &c, "copy", &["--globals", "--once"]);
+    assert!(
+        status == 1 && said.contains("it was begun without options"),
+        "{said}"
+    );
+    // Changes are lost: what can be applied is.
+    lose(&c, "UPDATE t SET a = 100 WHERE a = 1");
+    c.sql("INSERT INTO other VALUES (7)");
+    let lsn = c.flush();
+    copy.wait_for(&lsn);
+    wait_until("it says so", || copy.status()["is_partial"] == true);
+    assert!(
+        copy.complaints().contains("changes are lost"),
+        "{}",
+        copy.complaints()
+    );
+    copy.stop();
+    let mut copy = Following::start(&c, &c, "copy", &[]);
+    copy.wait_for(&lsn);
+    assert_eq!(copy.status()["is_partial"], true);
+    assert_eq!(c.sql_in("copy", "SELECT a FROM other"), "7");
+    // The chain ends while it is followed.
+    c.sql("SELECT incr_teardown()");
+    let (status, said) = copy.end();
+    assert_eq!(status, Some(1), "{said}");
+    assert!(
+        said.contains("has ended at") && said.contains("--promote"),
+        "{said}"
+    );
+    let (status, said) = run(&c, &c, "copy", &["--promote", "--no-count"]);
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("\"done\":true"), "{said}");
+    // A copy that was stopped for too long.
+    c.sql("SELECT * FROM incr_setup(new_chain => true)");
+    c.sql("INSERT INTO other VALUES (8)");
+    c.flush();
+    let (status, said) = run(&c, &c, "late", &["--once"]);
+    assert_eq!(status, 0, "{said}");
+    c.sql("SELECT incr_rotate()");
+    c.sql("INSERT INTO other VALUES (9)");
+    c.sql("SELECT incr_rotate()");
+    c.sql("INSERT INTO other VALUES (10)");
+    c.flush();
+    let incremental = c.chain_directory().join("incremental");
+    let mut names: Vec<PathBuf> = std::fs::read_dir(&incremental)
+        .expect("it can be read")
+        .map(|entry| entry.expect("it can be read").path())
+        .collect();
+    names.sort();
+    names
+        .iter()
+        .take(2)
+        .for_each(|name| std::fs::remove_file(name).expect("it can be removed"));
+    let (status, said) = run(&c, &c, "late", &["--once"]);
+    assert_eq!(status, 3, "{said}");
+    assert!(
+        said.contains("not in the archive any more") && said.contains("begins anew"),
+        "{said}"
+    );
+    assert_eq!(c.sql_in("late", "SELECT max(a) FROM other"), "8");
+}
