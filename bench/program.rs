@@ -14,6 +14,8 @@ const DATABASE: &str = "restored";
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Method {
     Program,
+    /// The net effect of changes.
+    Squash,
     /// One table alone.
     Part,
     /// One table alone, from the files.
@@ -51,6 +53,7 @@ pub fn measure(report: &mut Report, repeats: usize) {
     base(report, repeats, &target);
     jobs(report, repeats, &target);
     part(report, repeats, &target);
+    squash(report, repeats, &target);
     values(report, repeats, &target);
     tables(report, repeats, &target);
     report.save();
@@ -129,6 +132,44 @@ fn part(report: &mut Report, repeats: usize, target: &Cluster) {
     report.ratio_at_most(what, 0.08, ratio(&all, 0, Method::Part, Method::Program));
     let what = "program: extract of one table of 1 % of the rows: time, as a part of the whole's";
     report.ratio_at_most(what, 0.08, ratio(&all, 0, Method::Extract, Method::Program));
+}
+
+/// Every row updated once, and fifty times, of which only the net effect is applied.
+fn squash(report: &mut Report, repeats: usize, target: &Cluster) {
+    let with = |name, times: u32| {
+        Source::new(name, move |c| {
+            c.sql(
+                "CREATE TABLE counters (id int PRIMARY KEY, name text, n bigint, at timestamptz);
+                 INSERT INTO counters SELECT i, md5(i::text), 0, timestamptz '2026-01-01Z' FROM generate_series(1, 100000) i",
+            );
+            set_up(c);
+            c.sql(&format!(
+                "SET synchronous_commit = off;
+                 DO $$ BEGIN FOR i IN 1..{times} LOOP FOR part IN 0..99 LOOP
+                    UPDATE counters SET n = n + 1, at = at + interval '1 s' WHERE id > part * 1000 AND id <= (part + 1) * 1000;
+                    COMMIT;
+                 END LOOP; END LOOP; END $$"
+            ));
+        })
+    };
+    let sources = [
+        with("1 update of each row", 1),
+        with("50 updates of each row", 50),
+    ];
+    let methods = [Method::Program, Method::Squash];
+    let all = take_turns(repeats, target, &sources, &methods);
+    show(report, &all);
+    let (one, fifty) = (
+        median_of(&all, 0, Method::Program),
+        median_of(&all, 1, Method::Squash),
+    );
+    let what =
+        "program: --squash of 50 updates of each row: time, as a multiple of 1 update without it";
+    report.ratio_at_most(
+        what,
+        1.3,
+        (fifty.seconds / one.seconds, fifty.cpu / one.cpu),
+    );
 }
 
 /// Values of 100 MB together, which were inserted after the base.
@@ -235,6 +276,7 @@ impl Source {
         let archive = self.cluster.database_directory();
         let took = match method {
             Method::Program => replay::restore_by_program(&archive, target, DATABASE, &[]),
+            Method::Squash => replay::restore_by_program(&archive, target, DATABASE, &["--squash"]),
             Method::Part => {
                 let options = ["--table", "public.part"];
                 replay::restore_by_program(&archive, target, DATABASE, &options)
@@ -334,6 +376,7 @@ impl Method {
     fn name(self) -> &'static str {
         match self {
             Method::Program => "pg_incrbackup restore",
+            Method::Squash => "pg_incrbackup restore --squash",
             Method::Part => "pg_incrbackup restore --table",
             Method::Extract => "pg_incrbackup extract",
             Method::RestoreSh => "restore.sh",
