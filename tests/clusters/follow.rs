@@ -391,3 +391,101 @@ fn the_end_of_a_chain_a_loss_and_segments_that_are_gone_are_said() {
     );
     assert_eq!(c.sql_in("late", "SELECT max(a) FROM other"), "8");
 }
+
+fn read(path: &std::path::Path) -> String {
+    std::fs::read_to_string(path).expect("it can be read")
+}
+
+/// Whoever reads finds the old file or the new one.
+fn replace(path: &std::path::Path, text: &str) {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text).expect("it can be written");
+    std::fs::rename(&beside, path).expect("it can be renamed");
+}
+
+#[test]
+fn an_open_segment_that_is_written_again_and_a_copy_that_is_being_made_are_followed() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
+    c.flush();
+    c.sql("INSERT INTO t VALUES (2)");
+    let lsn = c.flush();
+    // A copy of the archive, of which only the files that are put there are seen.
+    let copied = c.root().join("copied");
+    let (from, to) = (c.database_directory(), copied.display().to_string());
+    let cp = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(&to)
+        .status();
+    assert!(cp.expect("cp can be run").success());
+    let open = c.segments().pop().expect("one is open").path;
+    let chain = |path: &std::path::Path| {
+        let below = path
+            .strip_prefix(c.database_directory())
+            .expect("it is below");
+        copied.join(below)
+    };
+    let command = || {
+        let mut command = program_command();
+        command.args(["--json", "follow", "--archive", &to, "--interval", "50ms"]);
+        command.args(["--target", &c.conninfo("copy")]);
+        command
+    };
+    let mut copy = Following::of(command());
+    copy.wait_for(&lsn);
+    // The system of the source crashes: what was not on disk is written once more, and not as it was.
+    c.sql("INSERT INTO t VALUES (3)");
+    let lsn = c.flush();
+    let text = read(&open);
+    let is_position = |line: &&str| line.contains(" position lsn=");
+    let positions = text.lines().filter(is_position).count();
+    assert!(positions > 1, "{text}");
+    let last = text
+        .lines()
+        .rfind(|line| is_position(line))
+        .expect("there is one");
+    let mut again: Vec<&str> = text.lines().filter(|line| !is_position(line)).collect();
+    again.push(last);
+    replace(&chain(&open), &(again.join("\n") + "\n"));
+    copy.wait_for(&lsn);
+    let rows = "SELECT string_agg(a::text, ' ' ORDER BY a) FROM t";
+    assert_eq!(c.sql_in("copy", rows), "1 2 3");
+    copy.stop();
+    // It is closed; half of it is copied, and the manifest is not.
+    c.sql("INSERT INTO t VALUES (4)");
+    let closed = PathBuf::from(c.sql("SELECT incr_rotate()"));
+    c.sql("INSERT INTO t VALUES (5)");
+    let lsn = c.flush();
+    let whole = read(&closed);
+    std::fs::remove_file(chain(&open)).expect("it can be removed");
+    let half = whole.rfind("INSERT").expect("it has rows");
+    replace(&chain(&closed), &whole[..half]);
+    let output = command()
+        .arg("--once")
+        .output()
+        .expect("the program can be run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(c.sql_in("copy", rows), "1 2 3");
+    let mut copy = Following::of(command());
+    replace(&chain(&closed), &whole);
+    let manifest = c.chain_directory().join("manifest.jsonl");
+    replace(&chain(&manifest), &read(&manifest));
+    let open = c.segments().pop().expect("one is open").path;
+    replace(&chain(&open), &read(&open));
+    copy.wait_for(&lsn);
+    assert_eq!(c.sql_in("copy", rows), "1 2 3 4 5");
+    // Damage is not passed over, and not taken for something that passes.
+    let text = read(&open);
+    replace(&chain(&open), &text.replace("COMMIT;\n", "COMMIT,\n"));
+    c.sql("INSERT INTO t VALUES (6)");
+    c.flush();
+    replace(
+        &chain(&open),
+        &read(&open).replace("COMMIT;\n", "COMMIT,\n"),
+    );
+    let (status, said) = copy.end();
+    assert_eq!(status, Some(4), "{said}");
+    assert!(said.contains("is damaged at byte"), "{said}");
+}

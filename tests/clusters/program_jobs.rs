@@ -116,7 +116,9 @@ fn with_changes() -> Cluster {
     c.sql("CREATE EXTENSION pg_incrbackup");
     c.sql("SELECT * FROM incr_setup()");
     c.sql(CHANGES);
-    BETWEEN.iter().for_each(|statements| drop(c.sql(statements)));
+    BETWEEN
+        .iter()
+        .for_each(|statements| drop(c.sql(statements)));
     c.sql(CHANGES);
     c.flush();
     c
