@@ -71,8 +71,8 @@ async fn follow(options: &Follow, output: &Output) -> Result<Outcome> {
     let mut status = Status::default();
     let (mut pause, mut damaged) = (FIRST_PAUSE, None);
     loop {
+        let begun = Instant::now();
         let ended = once(&opening, &stop, &mut voice, &mut status).await;
-        // What was reached counts against trying again in vain.
         let error = match ended {
             Ok(End::Again) => {
                 pause = FIRST_PAUSE;
@@ -88,6 +88,10 @@ async fn follow(options: &Follow, output: &Output) -> Result<Outcome> {
         let may_pass = is_passing(&error) || is_of_archive(&error) && !is_second;
         if !opening.has_begun.get() || !may_pass {
             voice.end();
+            if status.state != "ended" && opening.has_begun.get() {
+                status.state = "failed";
+                voice.tell(&status)?;
+            }
             return Err(explained(error, &status));
         }
         if is_of_archive(&error) {
@@ -101,6 +105,9 @@ async fn follow(options: &Follow, output: &Output) -> Result<Outcome> {
             "waiting for the archive"
         };
         voice.tell(&status)?;
+        if begun.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
         if !stop.not_within(pause).await {
             break;
         }
@@ -256,11 +263,10 @@ fn explained(error: Error, status: &Status) -> Error {
     let Some((lsn, _)) = status.applied.filter(|(lsn, _)| *lsn > Lsn(0)) else {
         return error;
     };
-    let stays =
-        format!("The copy is as of commit {lsn}, and may be read; the same command goes on there.");
+    let stays = format!("The copy is as of commit {lsn}, and may be read");
     let hint = match error.hint() {
-        "" => stays,
-        hint => format!("{hint}\n    {stays}"),
+        "" => format!("{stays}; the same command goes on there."),
+        hint => format!("{hint}\n    {stays}."),
     };
     error.with_hint(hint)
 }
