@@ -11,6 +11,8 @@ use harness::{assert_identical, program_command, wait_until, Cluster};
 use serde_json::Value;
 
 use crate::healing::lose;
+use crate::program_resume::{change, rich_base};
+use crate::roles_over_time::roles;
 
 /// A program that follows.
 pub struct Following {
@@ -404,6 +406,55 @@ fn the_end_of_a_chain_a_loss_and_segments_that_are_gone_are_said() {
         "{said}"
     );
     assert_eq!(c.sql_in("late", "SELECT max(a) FROM other"), "8");
+}
+
+#[test]
+fn a_copy_is_what_a_restore_makes_roles_and_all() {
+    let c = rich_base();
+    let target = Cluster::builder().start();
+    let options = ["--globals"];
+    let archive = c.database_directory();
+    let mut dice = Rng::with_seed(7);
+    let mut copy = std::thread::scope(|scope| {
+        let mut copy = Following::start(&c, &target, "copy", &options);
+        let changing = scope.spawn(|| change(&c));
+        // Killed between any two of the states that it tells.
+        while !changing.is_finished() {
+            let told = copy.said.lock().expect("nobody panics with it").len();
+            let enough = told + dice.usize(1..12);
+            wait_until("it says more, or nothing more is to be said", || {
+                copy.said.lock().expect("nobody panics with it").len() >= enough
+            });
+            copy.signal("-KILL");
+            let (status, said) = copy.end();
+            assert_eq!(status, None, "{said}");
+            copy = Following::start(&c, &target, "copy", &options);
+        }
+        copy
+    });
+    let lsn = c.flush();
+    copy.wait_for(&lsn);
+    copy.stop();
+    let (status, said) = run(&c, &target, "copy", &["--globals", "--promote"]);
+    assert_eq!(status, 0, "{said}");
+    assert_identical((&c, c.database()), (&target, "copy"));
+    let other = Cluster::builder().start();
+    let (archive, conninfo) = (archive.display().to_string(), other.conninfo("whole"));
+    let arguments = [
+        "restore",
+        "--archive",
+        &archive,
+        "--target",
+        &conninfo,
+        "--globals",
+    ];
+    let output = harness::program(&arguments);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(roles(&target), roles(&other));
 }
 
 fn read(path: &std::path::Path) -> String {
