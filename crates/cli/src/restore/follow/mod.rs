@@ -28,11 +28,8 @@ use archive::layout::GlobalsName;
 use archive::Lsn;
 use archive_query::catalog::{Base, Chain};
 
-use super::deferred::Deferred;
 use super::plan::{LostHere, Plan};
-use super::replay::{Applied, Replay, Ways, With};
-use super::Counts;
-use crate::args::OnError;
+use super::replay::{Applied, Replay};
 use crate::connection::{block_on, Session};
 use crate::error::{Error, Outcome, Result};
 use crate::output::Output;
@@ -158,19 +155,9 @@ async fn once(
         is_patient: true,
     };
     let (known_sets, lost) = (opened.known_sets, opened.lost);
-    let with = With {
-        checks: opened.checks,
-        globals: &mut opened.target.sets,
-        rights: std::rc::Rc::clone(&opened.rights),
-        deferred: Deferred::new(OnError::Defer, opened.target.progress.kept("deferred")?),
-        counts: Counts::new(opened.target.progress.kept("uncounted")?),
-        reader: None,
-        ways: Ways::default(),
-    };
-    let storage = Arc::clone(&opened.source.storage);
-    let mut replay = Replay::new(&mut opened.session, storage, Arc::clone(&opened.plan), with);
-    replay.begin_following(&opened.target.progress).await?;
-    rounds(&mut replay, &mut follower, &opened.plan, known_sets, lost).await
+    let plan = Arc::clone(&opened.plan);
+    let mut replay = opened.replay(None).await?;
+    rounds(&mut replay, &mut follower, &plan, known_sets, lost).await
 }
 
 /// Round after round.
