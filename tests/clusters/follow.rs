@@ -11,6 +11,8 @@ use harness::{assert_identical, program_command, wait_until, Cluster};
 use serde_json::Value;
 
 use crate::healing::lose;
+use crate::program_resume::{change, rich_base};
+use crate::roles_over_time::roles;
 
 /// A program that follows.
 pub struct Following {
@@ -328,8 +330,21 @@ fn the_end_of_a_chain_a_loss_and_segments_that_are_gone_are_said() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int, b text); INSERT INTO t VALUES (1, 'x'); CREATE TABLE other (a int PRIMARY KEY)");
     let lsn = c.flush();
-    let mut copy = Following::start(&c, &c, "copy", &[]);
+    let mut copy = Following::start(&c, &c, "copy", &["--refresh-views", "50ms"]);
     copy.wait_for(&lsn);
+    // Rows of materialized views are not in the archive.
+    c.sql("CREATE MATERIALIZED VIEW m AS SELECT count(*) FROM other; CREATE MATERIALIZED VIEW n AS SELECT 1 AS one");
+    c.sql("INSERT INTO other VALUES (1), (2)");
+    let is_filled = || {
+        c.try_sql_in("copy", "SELECT count FROM m")
+            .is_ok_and(|rows| rows == "2")
+    };
+    wait_until("the view is filled again", is_filled);
+    assert_eq!(c.sql_in("copy", "SELECT one FROM n"), "1");
+    c.sql("REFRESH MATERIALIZED VIEW n WITH NO DATA");
+    wait_until("it has no rows", || {
+        c.try_sql_in("copy", "SELECT one FROM n").is_err()
+    });
     let (status, said) = run(&c, &c, "copy", &["--globals", "--once"]);
     assert!(
         status == 1 && said.contains("it was begun without options"),
@@ -350,7 +365,7 @@ fn the_end_of_a_chain_a_loss_and_segments_that_are_gone_are_said() {
     let mut copy = Following::start(&c, &c, "copy", &[]);
     copy.wait_for(&lsn);
     assert_eq!(copy.status()["is_partial"], true);
-    assert_eq!(c.sql_in("copy", "SELECT a FROM other"), "7");
+    assert_eq!(c.sql_in("copy", "SELECT max(a) FROM other"), "7");
     // The chain ends while it is followed.
     c.sql("SELECT incr_teardown()");
     let (status, said) = copy.end();
@@ -362,6 +377,7 @@ fn the_end_of_a_chain_a_loss_and_segments_that_are_gone_are_said() {
     let (status, said) = run(&c, &c, "copy", &["--promote", "--no-count"]);
     assert_eq!(status, 1, "{said}");
     assert!(said.contains("\"done\":true"), "{said}");
+    assert_eq!(c.sql_in("copy", "SELECT count FROM m"), "3");
     // A copy that was stopped for too long.
     c.sql("SELECT * FROM incr_setup(new_chain => true)");
     c.sql("INSERT INTO other VALUES (8)");
@@ -390,4 +406,151 @@ fn the_end_of_a_chain_a_loss_and_segments_that_are_gone_are_said() {
         "{said}"
     );
     assert_eq!(c.sql_in("late", "SELECT max(a) FROM other"), "8");
+}
+
+#[test]
+fn a_copy_is_what_a_restore_makes_roles_and_all() {
+    let c = rich_base();
+    let target = Cluster::builder().start();
+    let options = ["--globals"];
+    let archive = c.database_directory();
+    let mut dice = Rng::with_seed(7);
+    let mut copy = std::thread::scope(|scope| {
+        let mut copy = Following::start(&c, &target, "copy", &options);
+        let changing = scope.spawn(|| change(&c));
+        // Killed between any two of the states that it tells.
+        while !changing.is_finished() {
+            let told = copy.said.lock().expect("nobody panics with it").len();
+            let enough = told + dice.usize(1..12);
+            wait_until("it says more, or nothing more is to be said", || {
+                copy.said.lock().expect("nobody panics with it").len() >= enough
+            });
+            copy.signal("-KILL");
+            let (status, said) = copy.end();
+            assert_eq!(status, None, "{said}");
+            copy = Following::start(&c, &target, "copy", &options);
+        }
+        copy
+    });
+    let lsn = c.flush();
+    copy.wait_for(&lsn);
+    copy.stop();
+    let (status, said) = run(&c, &target, "copy", &["--globals", "--promote"]);
+    assert_eq!(status, 0, "{said}");
+    assert_identical((&c, c.database()), (&target, "copy"));
+    let other = Cluster::builder().start();
+    let (archive, conninfo) = (archive.display().to_string(), other.conninfo("whole"));
+    let arguments = [
+        "restore",
+        "--archive",
+        &archive,
+        "--target",
+        &conninfo,
+        "--globals",
+    ];
+    let output = harness::program(&arguments);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(roles(&target), roles(&other));
+}
+
+fn read(path: &std::path::Path) -> String {
+    std::fs::read_to_string(path).expect("it can be read")
+}
+
+/// Whoever reads finds the old file or the new one.
+fn replace(path: &std::path::Path, text: &str) {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text).expect("it can be written");
+    std::fs::rename(&beside, path).expect("it can be renamed");
+}
+
+#[test]
+fn an_open_segment_that_is_written_again_and_a_copy_that_is_being_made_are_followed() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
+    c.flush();
+    c.sql("INSERT INTO t VALUES (2)");
+    let lsn = c.flush();
+    // A copy of the archive, of which only the files that are put there are seen.
+    let copied = c.root().join("copied");
+    let (from, to) = (c.database_directory(), copied.display().to_string());
+    let cp = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(&to)
+        .status();
+    assert!(cp.expect("cp can be run").success());
+    let open = c.segments().pop().expect("one is open").path;
+    let chain = |path: &std::path::Path| {
+        let below = path
+            .strip_prefix(c.database_directory())
+            .expect("it is below");
+        copied.join(below)
+    };
+    let command = || {
+        let mut command = program_command();
+        command.args(["--json", "follow", "--archive", &to, "--interval", "50ms"]);
+        command.args(["--target", &c.conninfo("copy")]);
+        command
+    };
+    let mut copy = Following::of(command());
+    copy.wait_for(&lsn);
+    // The system of the source crashes: what was not on disk is written once more, and not as it was.
+    c.sql("INSERT INTO t VALUES (3)");
+    let lsn = c.flush();
+    let text = read(&open);
+    let is_position = |line: &&str| line.contains(" position lsn=");
+    let positions = text.lines().filter(is_position).count();
+    assert!(positions > 1, "{text}");
+    let last = text
+        .lines()
+        .rfind(|line| is_position(line))
+        .expect("there is one");
+    let mut again: Vec<&str> = text.lines().filter(|line| !is_position(line)).collect();
+    again.push(last);
+    replace(&chain(&open), &(again.join("\n") + "\n"));
+    copy.wait_for(&lsn);
+    let rows = "SELECT string_agg(a::text, ' ' ORDER BY a) FROM t";
+    assert_eq!(c.sql_in("copy", rows), "1 2 3");
+    copy.stop();
+    // It is closed; half of it is copied, and the manifest is not.
+    c.sql("INSERT INTO t VALUES (4)");
+    let closed = PathBuf::from(c.sql("SELECT incr_rotate()"));
+    c.sql("INSERT INTO t VALUES (5)");
+    let lsn = c.flush();
+    let whole = read(&closed);
+    std::fs::remove_file(chain(&open)).expect("it can be removed");
+    let half = whole.rfind("INSERT").expect("it has rows");
+    replace(&chain(&closed), &whole[..half]);
+    let output = command()
+        .arg("--once")
+        .output()
+        .expect("the program can be run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(c.sql_in("copy", rows), "1 2 3");
+    let mut copy = Following::of(command());
+    replace(&chain(&closed), &whole);
+    let manifest = c.chain_directory().join("manifest.jsonl");
+    replace(&chain(&manifest), &read(&manifest));
+    let open = c.segments().pop().expect("one is open").path;
+    replace(&chain(&open), &read(&open));
+    copy.wait_for(&lsn);
+    assert_eq!(c.sql_in("copy", rows), "1 2 3 4 5");
+    // Damage is not passed over, and not taken for something that passes.
+    let text = read(&open);
+    replace(&chain(&open), &text.replace("COMMIT;\n", "COMMIT,\n"));
+    c.sql("INSERT INTO t VALUES (6)");
+    c.flush();
+    replace(
+        &chain(&open),
+        &read(&open).replace("COMMIT;\n", "COMMIT,\n"),
+    );
+    let (status, said) = copy.end();
+    assert_eq!(status, Some(4), "{said}");
+    assert!(said.contains("is damaged at byte"), "{said}");
 }

@@ -28,7 +28,7 @@ const BASE: &str = "
     CREATE TABLE owned (a int PRIMARY KEY); ALTER TABLE owned OWNER TO \"De v\"; CREATE TABLE elsewhere (a int) TABLESPACE apart";
 
 /// Many transactions, with schema changes between them.
-fn change(c: &Cluster) {
+pub fn change(c: &Cluster) {
     c.sql(
         "DO $$ BEGIN FOR i IN 1 .. 2500 LOOP
             INSERT INTO plain VALUES (10000 + i, 'new'); UPDATE plain SET b = b || '.' WHERE a = i % 3000 + 1; COMMIT;
@@ -57,7 +57,8 @@ fn change(c: &Cluster) {
     c.sql("INSERT INTO plain SELECT 20000 + i FROM generate_series(1, 200) i; UPDATE keyless SET c = 'last' WHERE a = 5");
 }
 
-fn rich() -> Cluster {
+/// [`BASE`], backed up.
+pub fn rich_base() -> Cluster {
     let mut builder = Cluster::builder();
     if builder.installation().version == 18 {
         builder = builder.setting("pg_incrbackup.base_format", "'directory'");
@@ -68,6 +69,11 @@ fn rich() -> Cluster {
     c.sql(BASE);
     c.sql("CREATE EXTENSION pg_incrbackup");
     c.sql("SELECT * FROM incr_setup()");
+    c
+}
+
+fn rich() -> Cluster {
+    let c = rich_base();
     change(&c);
     c.flush();
     c

@@ -45,6 +45,32 @@ fn any_change_of_a_byte_is_taken_without_panic() {
 }
 
 #[test]
+fn a_scanner_goes_on_wherever_another_one_stood() {
+    let good = good_segment();
+    let rest = |scanner: &mut Scanner<&[u8]>| -> Vec<(u64, Event)> {
+        let next = || Some((scanner.number(), scanner.next_event().unwrap()?));
+        std::iter::from_fn(next).collect()
+    };
+    let mut scanner = Scanner::new(&good[..]);
+    let mut stood = 0;
+    while scanner.next_event().unwrap().is_some() {
+        let Some(standing) = scanner.standing() else {
+            continue;
+        };
+        stood += 1;
+        let offset = usize::try_from(standing.offset()).unwrap();
+        let mut other = Scanner::going_on(&good[offset..], &standing);
+        let mut same = Scanner::new(&good[..]);
+        while same.offset() < standing.offset() {
+            same.next_event().unwrap();
+        }
+        assert_eq!(rest(&mut other), rest(&mut same), "at byte {offset}");
+        assert_eq!(other.complete_offset(), same.complete_offset());
+    }
+    assert!(stood > 3, "it stood {stood} times between transactions");
+}
+
+#[test]
 fn noise_and_shuffled_lines_are_taken_without_panic() {
     let good = good_segment();
     let lines: Vec<&[u8]> = good.split_inclusive(|byte| *byte == b'\n').collect();

@@ -28,11 +28,8 @@ use archive::layout::GlobalsName;
 use archive::Lsn;
 use archive_query::catalog::{Base, Chain};
 
-use super::deferred::Deferred;
 use super::plan::{LostHere, Plan};
-use super::replay::{Applied, Replay, Ways, With};
-use super::Counts;
-use crate::args::OnError;
+use super::replay::{Applied, Replay};
 use crate::connection::{block_on, Session};
 use crate::error::{Error, Outcome, Result};
 use crate::output::Output;
@@ -71,8 +68,8 @@ async fn follow(options: &Follow, output: &Output) -> Result<Outcome> {
     let mut status = Status::default();
     let (mut pause, mut damaged) = (FIRST_PAUSE, None);
     loop {
+        let begun = Instant::now();
         let ended = once(&opening, &stop, &mut voice, &mut status).await;
-        // What was reached counts against trying again in vain.
         let error = match ended {
             Ok(End::Again) => {
                 pause = FIRST_PAUSE;
@@ -88,6 +85,10 @@ async fn follow(options: &Follow, output: &Output) -> Result<Outcome> {
         let may_pass = is_passing(&error) || is_of_archive(&error) && !is_second;
         if !opening.has_begun.get() || !may_pass {
             voice.end();
+            if status.state != "ended" && opening.has_begun.get() {
+                status.state = "failed";
+                voice.tell(&status)?;
+            }
             return Err(explained(error, &status));
         }
         if is_of_archive(&error) {
@@ -101,6 +102,9 @@ async fn follow(options: &Follow, output: &Output) -> Result<Outcome> {
             "waiting for the archive"
         };
         voice.tell(&status)?;
+        if begun.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
         if !stop.not_within(pause).await {
             break;
         }
@@ -151,19 +155,9 @@ async fn once(
         is_patient: true,
     };
     let (known_sets, lost) = (opened.known_sets, opened.lost);
-    let with = With {
-        checks: opened.checks,
-        globals: &mut opened.target.sets,
-        rights: std::rc::Rc::clone(&opened.rights),
-        deferred: Deferred::new(OnError::Defer, opened.target.progress.kept("deferred")?),
-        counts: Counts::new(opened.target.progress.kept("uncounted")?),
-        reader: None,
-        ways: Ways::default(),
-    };
-    let storage = Arc::clone(&opened.source.storage);
-    let mut replay = Replay::new(&mut opened.session, storage, Arc::clone(&opened.plan), with);
-    replay.begin_following(&opened.target.progress).await?;
-    rounds(&mut replay, &mut follower, &opened.plan, known_sets, lost).await
+    let plan = Arc::clone(&opened.plan);
+    let mut replay = opened.replay(None).await?;
+    rounds(&mut replay, &mut follower, &plan, known_sets, lost).await
 }
 
 /// Round after round.
@@ -256,11 +250,10 @@ fn explained(error: Error, status: &Status) -> Error {
     let Some((lsn, _)) = status.applied.filter(|(lsn, _)| *lsn > Lsn(0)) else {
         return error;
     };
-    let stays =
-        format!("The copy is as of commit {lsn}, and may be read; the same command goes on there.");
+    let stays = format!("The copy is as of commit {lsn}, and may be read");
     let hint = match error.hint() {
-        "" => stays,
-        hint => format!("{hint}\n    {stays}"),
+        "" => format!("{stays}; the same command goes on there."),
+        hint => format!("{hint}\n    {stays}."),
     };
     error.with_hint(hint)
 }

@@ -60,6 +60,27 @@ pub struct Opened {
     pub lost: usize,
 }
 
+impl Opened {
+    /// A replay that goes on where an earlier one has ended. `uncounted`: why rows are not to be counted.
+    pub async fn replay(&mut self, uncounted: Option<String>) -> Result<Replay<'_>> {
+        let begun = self.target.progress.clone();
+        let uncounted = uncounted.or(begun.kept("uncounted")?);
+        let with = With {
+            checks: self.checks.clone(),
+            globals: &mut self.target.sets,
+            rights: Rc::clone(&self.rights),
+            deferred: Deferred::new(OnError::Defer, begun.kept("deferred")?),
+            counts: Counts::new(uncounted),
+            reader: None,
+            ways: Ways::default(),
+        };
+        let (storage, plan) = (Arc::clone(&self.source.storage), Arc::clone(&self.plan));
+        let mut replay = Replay::new(&mut self.session, storage, plan, with);
+        replay.begin_following(&begun).await?;
+        Ok(replay)
+    }
+}
+
 impl<'a> Opening<'a> {
     pub fn of(options: &'a Follow, output: &'a Output) -> Opening<'a> {
         Opening {
@@ -139,7 +160,8 @@ impl<'a> Opening<'a> {
         if is_loaded && name == final_name && !opened.target.has_closed_doors() {
             return Ok(Some(opened));
         }
-        self.fill(&mut opened).await?;
+        // Triggers are quiet, and materialized views are filled, before anybody reads.
+        opened.replay(None).await?.refresh_views().await?;
         opened.target.open_doors(&opened.session).await?;
         drop(opened.session);
         opened.target.rename().await?;
@@ -195,23 +217,6 @@ impl<'a> Opening<'a> {
             known_sets: None,
             lost: 0,
         })
-    }
-
-    /// Triggers are quiet, and materialized views are filled, before anybody reads.
-    async fn fill(&self, opened: &mut Opened) -> Result<()> {
-        let with = With {
-            checks: opened.checks.clone(),
-            globals: &mut opened.target.sets,
-            rights: Rc::clone(&opened.rights),
-            deferred: Deferred::new(OnError::Defer, opened.target.progress.kept("deferred")?),
-            counts: Counts::new(opened.target.progress.kept("uncounted")?),
-            reader: None,
-            ways: Ways::default(),
-        };
-        let (storage, plan) = (Arc::clone(&opened.source.storage), Arc::clone(&opened.plan));
-        let mut replay = Replay::new(&mut opened.session, storage, plan, with);
-        replay.begin_following(&opened.target.progress).await?;
-        replay.refresh_views().await
     }
 
     fn has_archive(&self) -> bool {

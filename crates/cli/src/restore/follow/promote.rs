@@ -1,19 +1,14 @@
 //! The end of a copy: all that the archive has is applied, and it becomes a database of its own, as at the end of a restore.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::open::{Opened, Opening};
 use super::pace::Follower;
 use super::status::{Status, Voice};
 use super::{rounds, End, Stop};
-use crate::args::OnError;
 use crate::connection::Session;
 use crate::error::{Error, Outcome, Result};
-use crate::restore::counts::Counts;
-use crate::restore::deferred::Deferred;
 use crate::restore::progress::Progress;
-use crate::restore::replay::{Replay, Ways, With};
 use crate::restore::target::writers;
 
 /// Ends it. What it says at the end is what a restore says.
@@ -51,27 +46,16 @@ async fn end(
 ) -> Result<Option<Outcome>> {
     let options = opening.options;
     let uncounted = options.no_count.then(|| "--no-count".to_owned());
-    let uncounted = uncounted.or(opened.target.progress.kept("uncounted")?);
-    let with = With {
-        checks: opened.checks,
-        globals: &mut opened.target.sets,
-        rights: Rc::clone(&opened.rights),
-        deferred: Deferred::new(OnError::Defer, opened.target.progress.kept("deferred")?),
-        counts: Counts::new(uncounted),
-        reader: None,
-        ways: Ways::default(),
-    };
     let client = Arc::clone(&opened.session.client);
-    let storage = Arc::clone(&opened.source.storage);
-    let plan = Arc::clone(&opened.plan);
-    let mut replay = Replay::new(&mut opened.session, storage, Arc::clone(&plan), with);
-    replay.begin_following(&opened.target.progress).await?;
+    let (storage, plan) = (Arc::clone(&opened.source.storage), Arc::clone(&opened.plan));
+    let (tail, known_sets, kept) = (opened.tail.take(), opened.known_sets, opened.lost);
     let mut lost = super::kept::lost(&opened.target.progress)?;
-    if let Some(mut tail) = opened.tail.filter(|_| !options.now) {
+    let mut replay = opened.replay(uncounted).await?;
+    if let Some(mut tail) = tail.filter(|_| !options.now) {
         tail.takes_unlisted = true;
         let mut follower = Follower {
             options,
-            storage: Arc::clone(&opened.source.storage),
+            storage,
             client,
             tail: Some(tail),
             stop,
@@ -82,14 +66,7 @@ async fn end(
             failed: None,
             is_patient: false,
         };
-        let ended = rounds(
-            &mut replay,
-            &mut follower,
-            &plan,
-            opened.known_sets,
-            opened.lost,
-        )
-        .await?;
+        let ended = rounds(&mut replay, &mut follower, &plan, known_sets, kept).await?;
         lost.clone_from(&follower.tail().lost);
         if ended == End::Again {
             return Ok(None);

@@ -213,7 +213,7 @@ fn metrics(status: &Status, database: &str) -> String {
     let seconds = |at: Option<Time>| at.map(|at| at.timestamp_micros() as f64 / 1e6);
     let lsn = |place: &Option<(Lsn, Option<Time>)>| place.map(|(lsn, _)| lsn.0 as f64);
     let at = |place: &Option<(Lsn, Option<Time>)>| seconds(place.and_then(|(_, at)| at));
-    let is_connected = !status.state.starts_with("waiting") && status.state != "stopped";
+    let is_connected = matches!(status.state, "following" | "catching up");
     let figures: [(&str, &str, &str, Option<f64>); 12] = [
         (
             "connected",

@@ -180,7 +180,8 @@ impl Tail {
         Ok(())
     }
 
-    /// What is listed now. A list of files is cheap; the catalog is only read again where it has changed.
+    /// What is listed now. A list of files is cheap (it grows with their number, as a look at it does with each interval); the
+    /// catalog is only read again where it has changed.
     fn look(&mut self, storage: &dyn Storage) -> Result<()> {
         // First, and not from a list that was read before: nothing is written behind the end of a chain.
         let file = self.chain.file(CHAIN_JSON);
