@@ -176,14 +176,58 @@ fn values_of_every_type_are_squashed() {
     assert_squashes(&c);
 }
 
+/// Rows of which lines leave columns out: those of FULL, and unchanged TOAST values; with names that COPY cannot be sent with,
+/// and with others. In `ci` an index compares otherwise than its column, and a row of `wide` is as long as one can be.
+const PARTLY_SET: &str = "
+    CREATE TABLE \"ganz ü\" (id int PRIMARY KEY, a text, b text); ALTER TABLE \"ganz ü\" REPLICA IDENTITY FULL;
+    CREATE TABLE \"ganz ö\" (id int PRIMARY KEY, a text, b text, u int UNIQUE); ALTER TABLE \"ganz ö\" REPLICA IDENTITY FULL;
+    CREATE TABLE \"lang ü\" (id int PRIMARY KEY, n int, long text); ALTER TABLE \"lang ü\" ALTER long SET STORAGE EXTERNAL;
+    CREATE TABLE \"lang ö\" (id int PRIMARY KEY, n int, long text, u int UNIQUE); ALTER TABLE \"lang ö\" ALTER long SET STORAGE EXTERNAL;
+    INSERT INTO \"ganz ü\" SELECT i, 'a' || i, 'b' || i FROM generate_series(1, 100) i; INSERT INTO \"ganz ö\" SELECT *, id FROM \"ganz ü\";
+    INSERT INTO \"lang ü\" SELECT i, i, repeat(md5(i::text), 200) FROM generate_series(1, 100) i; INSERT INTO \"lang ö\" SELECT *, id FROM \"lang ü\";
+    CREATE TABLE whole (id int PRIMARY KEY, a text, b text); ALTER TABLE whole REPLICA IDENTITY FULL;
+    CREATE TABLE long (id int PRIMARY KEY, a text, b text); ALTER TABLE long ALTER a SET STORAGE EXTERNAL, ALTER b SET STORAGE EXTERNAL;
+    DO $$ BEGIN CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        EXCEPTION WHEN feature_not_supported THEN CREATE COLLATION folded FROM \"C\"; END $$; -- built without ICU
+    CREATE TABLE ci (name text COLLATE folded NOT NULL, v int); CREATE UNIQUE INDEX by_bytes ON ci (name COLLATE \"C\");
+    ALTER TABLE ci REPLICA IDENTITY FULL;
+    INSERT INTO ci SELECT 'name ' || i, i FROM generate_series(1, 100) i; INSERT INTO ci SELECT upper(name), -v FROM ci;
+    DO $$ BEGIN EXECUTE (SELECT 'CREATE TABLE wide (' || string_agg(format('c%s bigint', i), ', ') || ', PRIMARY KEY (c1))' FROM generate_series(1, 1016) i); END $$;
+    DO $$ BEGIN EXECUTE (SELECT 'INSERT INTO wide SELECT i, ' || string_agg('1', ', ') || ' FROM generate_series(1, 100) i' FROM generate_series(2, 1016)); END $$";
+
+/// All changed rows of a table set the same, and less than new ones.
+const PARTLY_CHANGED: &str = "
+    UPDATE \"ganz ü\" SET a = 'x'; INSERT INTO \"ganz ü\" VALUES (1000, 'new', 'new');
+    UPDATE \"ganz ö\" SET a = 'x'; INSERT INTO \"ganz ö\" VALUES (1000, 'new', 'new', 1000);
+    UPDATE \"lang ü\" SET n = n + 1; INSERT INTO \"lang ü\" VALUES (1000, 1, 'new');
+    UPDATE \"lang ö\" SET n = n + 1; INSERT INTO \"lang ö\" VALUES (1000, 1, 'new', 1000);
+    INSERT INTO whole SELECT i, 'a', 'b' FROM generate_series(1, 100) i;
+    UPDATE whole SET id = id + 1000; UPDATE whole SET a = 'c' || id; UPDATE whole SET b = 'd' || id; DELETE FROM whole WHERE id = 1007;
+    INSERT INTO long SELECT i, repeat(md5(i::text), 200), repeat(md5('b' || i), 200) FROM generate_series(1, 100) i;
+    UPDATE long SET id = id + 1000, a = repeat(md5('c' || id), 200); UPDATE long SET b = repeat(md5('d' || id), 200);
+    UPDATE ci SET v = v * 2 WHERE v > 0; UPDATE ci SET v = v * 10; DELETE FROM ci WHERE name COLLATE \"C\" = 'NAME 7'";
+
 #[test]
 fn names_and_values_of_a_latin1_database_are_squashed() {
-    let c = Cluster::builder().encoding("LATIN1").start();
-    c.sql("CREATE TABLE \"Größe\" (\"Schlüssel\" text PRIMARY KEY, wert text, \"ü\" int UNIQUE);
-           INSERT INTO \"Größe\" SELECT 'ö' || i, 'naïve', i FROM generate_series(1, 100) i; CREATE EXTENSION pg_incrbackup");
+    let c = Cluster::builder()
+        .encoding("LATIN1")
+        .setting("pg_incrbackup.old_values", "on")
+        .start();
+    c.sql(
+        "CREATE TABLE \"Größe\" (\"Schlüssel\" text PRIMARY KEY, wert text, \"ü\" int UNIQUE);
+           INSERT INTO \"Größe\" SELECT 'ö' || i, 'naïve', i FROM generate_series(1, 100) i",
+    );
+    c.sql(PARTLY_SET);
+    c.sql("CREATE EXTENSION pg_incrbackup");
     c.sql("SELECT * FROM incr_setup()");
     c.sql("UPDATE \"Größe\" SET wert = wert || 'ÿ'; UPDATE \"Größe\" SET \"Schlüssel\" = \"Schlüssel\" || 'ß' WHERE \"ü\" > 50");
     c.sql("UPDATE \"Größe\" SET \"ü\" = -\"ü\"; INSERT INTO \"Größe\" SELECT 'neu ä' || i FROM generate_series(1, 10) i; DELETE FROM \"Größe\" WHERE \"ü\" = -3");
+    c.sql(PARTLY_CHANGED);
+    let wide =
+        "SELECT string_agg(format('c%s = c%1$s + 1', i), ', ') FROM generate_series(2, 1016) i";
+    c.sql(&format!(
+        "DO $$ BEGIN EXECUTE 'UPDATE wide SET ' || ({wide}); END $$"
+    ));
     assert_squashes(&c);
 }
 
@@ -203,18 +247,22 @@ fn a_squashed_restore_that_was_killed_goes_on() {
     let duration = begun.elapsed();
     assert_identical((&c, c.database()), (&c, &restored));
     let archive = c.database_directory();
-    let command = || {
+    let command = |kills: u32| {
         let mut command = program_command();
         command
             .args(["restore", "--squash", "--archive"])
             .arg(&archive);
         command.args(["--target", &c.conninfo("killed")]);
+        // Every second run applies and commits between schema changes, too.
+        if kills % 2 == 1 {
+            command.env("PG_INCRBACKUP_MEMORY", "200000");
+        }
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().expect("the program can be run")
     };
     let (mut kills, mut status) = (0, None);
     while status.is_none() {
-        let mut child = command();
+        let mut child = command(kills);
         let moment = duration.mul_f64(0.2 + 0.5 * dice.f64());
         let begun = Instant::now();
         while kills < 8 && begun.elapsed() < moment && child.try_wait().is_ok_and(|it| it.is_none())
@@ -229,6 +277,57 @@ fn a_squashed_restore_that_was_killed_goes_on() {
     }
     assert_eq!(status, Some(0), "after {kills} kills");
     assert_identical((&c, c.database()), (&c, "killed"));
+}
+
+/// Without a schema change the place moves, too: what is done stays when a later line fails, and the next run goes on there.
+#[test]
+fn what_takes_too_much_memory_is_applied_and_committed() {
+    let c = with_tables();
+    for round in 1..=4 {
+        c.sql(&format!("UPDATE plain SET a = 'round {round}'; UPDATE plain SET b = id + {round}; UPDATE toast SET n = {round}"));
+    }
+    c.sql("UPDATE plain SET a = 'bad' WHERE id = 5");
+    c.flush();
+    let copy = c.root().join("edited");
+    run(Command::new("cp")
+        .arg("-a")
+        .arg(c.database_directory())
+        .arg(&copy));
+    let open = c.segments().pop().expect("there is one");
+    let in_copy = open.path.strip_prefix(c.database_directory());
+    let open = copy.join(in_copy.expect("it is in it"));
+    let original = std::fs::read_to_string(&open).expect("it is text");
+    let line = original.lines().find(|line| line.contains("a = 'bad'"));
+    let line = line.expect("it is there");
+    let other = line.replace(" WHERE id = 5;", " WHERE id = 100000;");
+    assert_ne!(line, other);
+    std::fs::write(&open, original.replace(line, &other)).expect("it can be written");
+    let restore = |memory: &str| {
+        let mut command = program_command();
+        command.env("PG_INCRBACKUP_MEMORY", memory);
+        command
+            .args(["restore", "--squash", "--archive"])
+            .arg(&copy);
+        command.args(["--target", &c.conninfo("edited")]);
+        let output = command.output().expect("the program can be run");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), text)
+    };
+    let (status, text) = restore("a lot");
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.contains("PG_INCRBACKUP_MEMORY"), "{text}");
+    let done = "SELECT string_agg(DISTINCT a, ' ') FROM plain";
+    // All of it fits, and is rolled back.
+    let (status, text) = restore("100000000");
+    assert_eq!(status, Some(1), "{text}");
+    assert_eq!(c.sql_in("edited.restoring", done), "base");
+    let (status, text) = restore("50000");
+    assert_eq!(status, Some(1), "{text}");
+    assert_eq!(c.sql_in("edited.restoring", done), "round 4");
+    std::fs::write(&open, original).expect("it can be written");
+    let (status, text) = restore("50000");
+    assert_eq!(status, Some(0), "{text}");
+    assert_identical((&c, c.database()), (&c, "edited"));
 }
 
 /// A changed line of the open segment, whose checksum nobody has: the row that it names is not there.

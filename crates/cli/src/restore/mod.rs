@@ -369,7 +369,7 @@ async fn fill(
         counts: Counts::new(target.progress.kept("uncounted")?),
         reader,
         ways: Ways {
-            squashes: options.squash,
+            squashes: options.squash.then(replay::most_squashed).transpose()?,
             jobs,
             beside,
         },

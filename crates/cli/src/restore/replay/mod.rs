@@ -76,6 +76,7 @@ use lenient::LeftOut;
 pub use quiet::Quiet;
 pub use reader::Reader;
 use rows::{Failed, Rows, Wrong};
+pub use squash::most as most_squashed;
 use squash::Squash;
 use views::Views;
 
@@ -177,8 +178,8 @@ pub struct With<'a> {
 /// How changes of rows are applied; by default one after the other, by one session.
 #[derive(Default)]
 pub struct Ways {
-    /// Only the net effect of changes is wanted.
-    pub squashes: bool,
+    /// Only the net effect of changes is wanted; how many bytes are collected at most.
+    pub squashes: Option<usize>,
     /// How many sessions apply them, and those beside the restore's own.
     pub jobs: usize,
     pub beside: Vec<Session>,
@@ -208,7 +209,7 @@ impl<'a> Replay<'a> {
             storage,
             globals,
             rows,
-            squash: ways.squashes.then(Squash::default),
+            squash: ways.squashes.map(Squash::new),
             quiet: Quiet::default(),
             checks,
             may_check: true,

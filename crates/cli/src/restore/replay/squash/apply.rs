@@ -69,9 +69,18 @@ pub(super) struct Sorted {
     pub(super) new: u64,
     /// Those that any row sets in the temporary table.
     pub(super) used: Columns,
-    /// Not all of those are set by all.
+    /// Not all of those are set by all rows that are changed.
     pub(super) is_masked: bool,
+    /// Those of new rows, all of which have all.
     pub(super) inserted: Vec<usize>,
+}
+
+impl Sorted {
+    /// New rows set these in the temporary table, too; those that are changed may not.
+    fn use_also(&mut self, columns: &Columns) {
+        self.is_masked |= self.in_place + self.partly > 0 && !self.used.covers(columns);
+        self.used.add_all(columns);
+    }
 }
 
 impl Into<'_> {
@@ -104,14 +113,7 @@ impl Into<'_> {
 
     fn sort(&self, net: Net) -> Sorted {
         let mut sorted = Sorted::default();
-        let written = |(number, column): (usize, &Column)| (!column.is_generated).then_some(number);
-        let written: Vec<usize> = self
-            .columns
-            .iter()
-            .enumerate()
-            .filter_map(written)
-            .collect();
-        let written = Columns::of(written);
+        let written = Columns::written(self.columns);
         let mut common: Option<Columns> = None;
         for row in net.into_rows() {
             let mut sets = Columns::default();
@@ -133,9 +135,6 @@ impl Into<'_> {
             sorted.in_place += u64::from(kind == Kind::InPlace);
             sorted.partly += u64::from(kind == Kind::Partly);
             sorted.new += u64::from(matches!(kind, Kind::New | Kind::Whole));
-            if kind == Kind::New && sorted.inserted.is_empty() {
-                sorted.inserted.clone_from(&row.layers[0].sets.order);
-            }
             if matches!(kind, Kind::InPlace | Kind::Partly) {
                 let is_other = common
                     .as_ref()
@@ -146,9 +145,7 @@ impl Into<'_> {
             }
             sorted.rows.push((kind, row));
         }
-        if sorted.inserted.is_empty() {
-            sorted.inserted.clone_from(&written.order);
-        }
+        sorted.inserted = written.order;
         sorted
     }
 
@@ -161,10 +158,7 @@ impl Into<'_> {
     async fn execute(&self, mut sorted: Sorted) -> Result<Option<Option<Place>>> {
         let copies = self.copies(&sorted.inserted);
         if !copies && sorted.new > 0 {
-            sorted
-                .inserted
-                .iter()
-                .for_each(|number| sorted.used.add(*number));
+            sorted.use_also(&Columns::of(sorted.inserted.clone()));
         }
         let is_copy_alone = copies && sorted.rows.iter().all(|(kind, _)| *kind == Kind::New);
         if is_copy_alone {

@@ -36,7 +36,7 @@ use definition::Definition;
 use net::Place;
 use table::{Collected, Table, Taken};
 
-/// What is collected takes this much memory at most, in bytes.
+/// What is collected takes this much memory at most, in bytes, unless PG_INCRBACKUP_MEMORY says otherwise.
 const MOST: usize = 256 << 20;
 /// A transaction of the target is committed after so many bytes that were executed as they are.
 const MOST_AS_THEY_ARE: usize = 64 << 20;
@@ -53,6 +53,17 @@ const APART: [&[u8]; 8] = [
     b"SECURITY LABEL ",
 ];
 
+/// How much memory what is collected may take, in bytes.
+pub fn most() -> Result<usize> {
+    let Ok(text) = std::env::var("PG_INCRBACKUP_MEMORY") else {
+        return Ok(MOST);
+    };
+    text.parse().map_err(|_| {
+        let message = format!("PG_INCRBACKUP_MEMORY is \"{text}\", which is no number of bytes");
+        Error::wrong_use(message, "")
+    })
+}
+
 /// What is collected.
 #[derive(Default)]
 pub struct Squash {
@@ -61,6 +72,9 @@ pub struct Squash {
     /// The one of the last change: most are of the same.
     last: usize,
     bytes: usize,
+    /// It was applied at this limit since the last commit.
+    is_due: bool,
+    most: usize,
     /// Of what was executed as it is since the last commit.
     as_they_are: usize,
     /// The segments that rows are of, since something is collected.
@@ -71,9 +85,17 @@ pub struct Squash {
 }
 
 impl Squash {
+    /// Nothing yet; it is applied when it takes `most` bytes ([`most`]).
+    pub fn new(most: usize) -> Squash {
+        Squash {
+            most,
+            ..Squash::default()
+        }
+    }
+
     /// A transaction of the target has done enough.
     pub fn is_full(&self) -> bool {
-        self.bytes >= MOST || self.as_they_are >= MOST_AS_THEY_ARE
+        self.is_due || self.as_they_are >= MOST_AS_THEY_ARE
     }
 
     fn find(&mut self, name: &[u8]) -> Option<usize> {
@@ -137,7 +159,11 @@ impl Replay<'_> {
             _ => Taken::Not(text),
         };
         match taken {
-            Taken::Collected if squash.bytes >= MOST => self.unsquash().await.map(|()| None),
+            Taken::Collected if squash.bytes >= squash.most => {
+                // The transaction of the source goes on, and that of the target until it ends.
+                squash.is_due = true;
+                self.unsquash().await.map(|()| None)
+            }
             Taken::Collected => Ok(None),
             Taken::Not(text) => {
                 squash.as_they_are += text.len();
@@ -277,7 +303,7 @@ impl Replay<'_> {
     /// The transaction of the target ends.
     pub(super) fn squash_is_committed(&mut self) {
         if let Some(squash) = &mut self.squash {
-            squash.as_they_are = 0;
+            (squash.as_they_are, squash.is_due) = (0, false);
         }
     }
 

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::definition::Column;
+
 /// The values of a key's columns, as the fields of a COPY row.
 pub type Key = Rc<[u8]>;
 
@@ -34,6 +36,13 @@ impl Columns {
         order.iter().for_each(|column| columns.add(*column));
         columns.order = order;
         columns
+    }
+
+    /// Those of a table that are not generated: an INSERT sets all of them.
+    pub fn written(columns: &[Column]) -> Columns {
+        let numbers = columns.iter().enumerate();
+        let written = numbers.filter(|(_, column)| !column.is_generated);
+        Columns::of(written.map(|(number, _)| number).collect())
     }
 
     /// Adds one to the set.
@@ -90,12 +99,17 @@ pub struct Row {
 
 impl Row {
     /// Puts a line over the others, and drops those of which nothing is seen any more. `text` is copied into the room of
-    /// one that it replaces.
+    /// one that it replaces, if that is not much more.
     fn cover(&mut self, sets: &Rc<Columns>, text: Vec<u8>) {
         if let [only] = &mut self.layers[..] {
             if Rc::ptr_eq(&only.sets, sets) {
-                only.text.clear();
-                only.text.extend_from_slice(&text);
+                // Short ones that follow a long one do not keep its room.
+                if only.text.capacity() > 2 * text.len() {
+                    only.text = text;
+                } else {
+                    only.text.clear();
+                    only.text.extend_from_slice(&text);
+                }
                 return;
             }
         }
@@ -118,8 +132,8 @@ impl Row {
     fn size(&self) -> usize {
         let keys = [&self.origin, &self.key].into_iter().flatten();
         let keys: usize = keys.map(|key| key.len()).sum();
-        let texts: usize = self.layers.iter().map(|layer| layer.text.len()).sum();
-        OVERHEAD + keys + texts
+        let texts = self.layers.iter().map(|layer| layer.text.capacity());
+        OVERHEAD + keys + texts.sum::<usize>() + self.layers.len() * size_of::<Layer>()
     }
 }
 

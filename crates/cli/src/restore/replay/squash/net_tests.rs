@@ -140,6 +140,23 @@ fn fifty_updates_take_the_memory_of_one() {
     assert_eq!(rows[0].layers[0].text, b"0=1 1=59");
 }
 
+/// A queue, whose jobs lose their payload when they are done.
+#[test]
+fn a_short_line_does_not_keep_the_room_of_a_long_one() {
+    let (mut net, sets) = (Net::default(), of(&[0, 1]));
+    let long = format!("0=1 1={}", "1".repeat(500_000)).into_bytes();
+    for key in 0..100_u32 {
+        let key = key.to_string().into_bytes();
+        net.insert(&key, &sets, long.clone(), PLACE);
+        net.update((&key, &key), &sets, b"0=1 1=0".to_vec(), PLACE);
+    }
+    assert!(net.bytes() < 100 * 1000, "{}", net.bytes());
+    let rows = net.into_rows();
+    assert!(rows
+        .flat_map(|row| row.layers)
+        .all(|layer| layer.text.capacity() < 100));
+}
+
 #[test]
 fn a_row_that_comes_and_goes_leaves_nothing() {
     let (mut net, sets) = (Net::default(), of(&[0, 1]));

@@ -71,8 +71,8 @@ pub struct Table {
     /// Forms of lines that are known.
     templates: Vec<Template>,
     places: Vec<template::Place>,
-    /// The columns of its INSERTs.
-    inserted: Option<Rc<Columns>>,
+    /// Its columns that are not generated.
+    written: Columns,
     old: Vec<u8>,
     new: Vec<u8>,
 }
@@ -82,6 +82,10 @@ struct Unknown;
 
 impl Table {
     pub fn new(name: Vec<u8>, definition: Definition) -> Table {
+        let written = match &definition {
+            Definition::Table { columns, .. } => Columns::written(columns),
+            _ => Columns::default(),
+        };
         Table {
             name,
             definition,
@@ -93,7 +97,7 @@ impl Table {
             last: Rc::default(),
             templates: Vec::new(),
             places: Vec::new(),
-            inserted: None,
+            written,
             old: Vec::new(),
             new: Vec::new(),
         }
@@ -121,7 +125,6 @@ impl Table {
     /// Takes out what is collected.
     pub fn take(&mut self) -> Collected {
         (self.bytes, self.changes) = (0, 0);
-        self.inserted = None;
         std::mem::replace(&mut self.collected, Collected::Few(Vec::new()))
     }
 
@@ -168,7 +171,7 @@ impl Table {
             return Err(Unknown);
         };
         for key in 0..keys.len() {
-            (self.key, self.inserted) = (key, None);
+            self.key = key;
             self.templates.clear();
             self.collected = Collected::Net(Net::default());
             let mut lines = lines.iter();
@@ -297,8 +300,8 @@ impl Table {
         // What contradicts the lines before it is for the server to refuse.
         match operation {
             Operation::Insert => {
-                let inserted = self.inserted.get_or_insert_with(|| Rc::clone(&sets));
-                if inserted.order != sets.order || net.has(&self.new) {
+                // Else what becomes of the row depends on defaults.
+                if !sets.covers(&self.written) || net.has(&self.new) {
                     return Taken::Not(text);
                 }
                 net.insert(&self.new, &sets, text, place);
