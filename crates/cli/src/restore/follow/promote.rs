@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::damage::Damage;
 use super::open::{Opened, Opening};
 use super::pace::Follower;
 use super::status::{Status, Voice};
@@ -53,11 +54,14 @@ async fn end(
     let mut replay = opened.replay(uncounted).await?;
     if let Some(mut tail) = tail.filter(|_| !options.now) {
         tail.takes_unlisted = true;
+        let mut damage = Damage::new(options.patience);
         let mut follower = Follower {
             options,
             storage,
             client,
             tail: Some(tail),
+            known: (None, false),
+            damage: &mut damage,
             stop,
             voice,
             status,
