@@ -1,139 +1,16 @@
 //! "The copy was three days behind, and nobody knew." A database that follows the archive has all of it, in commit order,
 //! whatever is killed meanwhile; it says how far it is, and becomes a database of its own at the end.
 
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
 use harness::{assert_identical, program_command, wait_until, Cluster};
 use serde_json::Value;
 
+use crate::following::{run, Following};
 use crate::healing::lose;
 use crate::program_resume::{change, rich_base};
 use crate::roles_over_time::roles;
-
-/// A program that follows.
-pub struct Following {
-    child: Child,
-    /// All that it has said on standard output.
-    said: Arc<Mutex<Vec<Value>>>,
-    complaints: Arc<Mutex<String>>,
-}
-
-fn command(c: &Cluster, target: &Cluster, database: &str) -> std::process::Command {
-    let mut command = program_command();
-    command.args(["--json", "follow", "--archive"]);
-    command.arg(c.database_directory());
-    command.args(["--target", &target.conninfo(database)]);
-    command.args(["--interval", "50ms"]);
-    command
-}
-
-impl Following {
-    pub fn start(c: &Cluster, target: &Cluster, database: &str, options: &[&str]) -> Following {
-        let mut command = command(c, target, database);
-        command.args(options);
-        Following::of(command)
-    }
-
-    fn of(mut command: std::process::Command) -> Following {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program can be run");
-        let said: Arc<Mutex<Vec<Value>>> = Arc::default();
-        let complaints: Arc<Mutex<String>> = Arc::default();
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (lines, errors) = (Arc::clone(&said), Arc::clone(&complaints));
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout.expect("it is piped")).lines() {
-                let line = line.expect("it is text");
-                let value = serde_json::from_str(&line).expect("each line is an object of JSON");
-                lines.lock().expect("nobody panics with it").push(value);
-            }
-        });
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr.expect("it is piped")).lines() {
-                let mut errors = errors.lock().expect("nobody panics with it");
-                errors.push_str(&(line.expect("it is text") + "\n"));
-            }
-        });
-        Following {
-            child,
-            said,
-            complaints,
-        }
-    }
-
-    fn complaints(&self) -> String {
-        self.complaints
-            .lock()
-            .expect("nobody panics with it")
-            .clone()
-    }
-
-    /// The last status.
-    fn status(&self) -> Value {
-        let said = self.said.lock().expect("nobody panics with it");
-        let last = said.iter().rev().find_map(|line| line.get("follow"));
-        last.cloned().unwrap_or(Value::Null)
-    }
-
-    /// Waits until it has all of the archive up to an LSN.
-    pub fn wait_for(&mut self, lsn: &str) {
-        let lsn: archive::Lsn = lsn.parse().expect("it is an LSN");
-        let reached = |status: &Value| {
-            let archive = status["archive_lsn"].as_str().unwrap_or_default();
-            archive.parse::<archive::Lsn>().is_ok_and(|it| it >= lsn) && status["behind_bytes"] == 0
-        };
-        wait_until("the copy has all", || {
-            if let Some(status) = self.child.try_wait().expect("it was started") {
-                panic!("it has ended with {status}: {}", self.complaints());
-            }
-            reached(&self.status())
-        });
-    }
-
-    pub fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        let sent = std::process::Command::new("kill")
-            .args([signal, &pid])
-            .status();
-        assert!(sent.expect("kill can be run").success());
-    }
-
-    /// Its exit status, and what it has complained of.
-    pub fn end(mut self) -> (Option<i32>, String) {
-        let status = self.child.wait().expect("it was started").code();
-        (status, self.complaints())
-    }
-
-    pub fn stop(self) -> String {
-        self.signal("-TERM");
-        let (status, said) = self.end();
-        assert_eq!(status, Some(0), "{said}");
-        said
-    }
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Runs it to its end: exit status, and all that it says.
-fn run(c: &Cluster, target: &Cluster, database: &str, options: &[&str]) -> (i32, String) {
-    let mut command = command(c, target, database);
-    let output = command
-        .args(options)
-        .output()
-        .expect("the program can be run");
-    let said = [output.stdout, output.stderr].concat();
-    let status = output.status.code().expect("it ends by itself");
-    (status, String::from_utf8_lossy(&said).into_owned())
-}
 
 fn lag_is_written(file: &PathBuf) -> bool {
     let text = std::fs::read_to_string(file).unwrap_or_default();
@@ -420,10 +297,10 @@ fn a_copy_is_what_a_restore_makes_roles_and_all() {
         let changing = scope.spawn(|| change(&c));
         // Killed between any two of the states that it tells.
         while !changing.is_finished() {
-            let told = copy.said.lock().expect("nobody panics with it").len();
+            let told = copy.told();
             let enough = told + dice.usize(1..12);
             wait_until("it says more, or nothing more is to be said", || {
-                copy.said.lock().expect("nobody panics with it").len() >= enough
+                copy.told() >= enough
             });
             copy.signal("-KILL");
             let (status, said) = copy.end();

@@ -47,6 +47,7 @@ mod fence_holders;
 mod fixed_at_ddl_time;
 mod floors;
 mod follow;
+mod following;
 mod found;
 mod functions;
 mod globals;
