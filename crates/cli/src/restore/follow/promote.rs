@@ -9,8 +9,6 @@ use super::status::{Status, Voice};
 use super::{rounds, End, Stop};
 use crate::connection::Session;
 use crate::error::{Error, Outcome, Result};
-use crate::restore::progress::Progress;
-use crate::restore::target::writers;
 
 /// Ends it. What it says at the end is what a restore says.
 pub async fn promote(opening: &Opening<'_>) -> Result<Outcome> {
@@ -105,12 +103,6 @@ async fn end(
     }
     opened.target.warnings.extend(opened.rights.take_notes());
     report.left_out(left_out, Some(&options.rights.left_out));
-    let progress = Progress::read(&opened.session).await?;
-    let was: Option<String> = match &progress {
-        Some(progress) => progress.kept(writers::noted())?,
-        None => None,
-    };
-    writers::let_in(&opened.session, was.as_deref()).await?;
     let outcome = report.outcome(&opened.target);
     let name = opened.target.final_name.clone();
     let is_partial = outcome != Outcome::Done;
