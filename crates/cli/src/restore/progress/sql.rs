@@ -79,6 +79,10 @@ pub fn keep_first<T: Serialize>(name: &str, value: &T) -> String {
     )
 }
 
+/// Renames of roles that are still to come, by the numbers of their sets.
+pub const FORGET_RENAMES: &str =
+    "DELETE FROM incr_restore.state WHERE name = 'incr_restore.renames'";
+
 /// Keeps the session's settings, in which our functions have their state.
 pub const KEEP_SETTINGS: &str = "INSERT INTO incr_restore.state AS s SELECT name, value FROM (\
         SELECT name, pg_catalog.current_setting(name, true) AS value FROM pg_catalog.unnest(\

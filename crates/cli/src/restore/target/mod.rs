@@ -18,6 +18,7 @@
 //! | [`read`], [`needs`] | which roles and tablespaces are needed |
 //! | [`roles`] | makes those that are missing |
 //! | [`sets`] | follows roles, tablespaces and the database over time |
+//! | [`numbered`] | which sets of globals are applied |
 //! | [`globals_sql`], [`statements`] | what pg_dumpall wrote, statement by statement |
 //! | [`writers`] | a copy that is followed, and only read |
 //! | [`encoding`] | names in the encoding of the database |
@@ -28,6 +29,7 @@ pub mod encoding;
 pub mod globals_sql;
 mod named;
 pub mod needs;
+mod numbered;
 pub mod read;
 pub mod roles;
 pub mod scratch;
@@ -250,6 +252,14 @@ impl Target {
         Ok(session)
     }
 
+    /// Counts the sets that are applied among those of the plan. Not of a copy: see [`Target::renumber_sets`].
+    pub async fn number_sets(&mut self, session: &Session) -> Result<()> {
+        if self.sets.are_followed() {
+            return Ok(());
+        }
+        self.sets.number(session, &mut self.progress).await
+    }
+
     /// Nobody else has gone on between two sessions, each of which has the lock: what was read in the first is so.
     pub async fn ensure_unchanged(&self, session: &Session) -> Result<()> {
         let now = Progress::read(session).await?;
@@ -288,7 +298,7 @@ impl Target {
         self.progress.sets = u64::from(last.is_some());
         // Renames that are still to come are numbered anew, too: the functions of the session begin with those of the plan.
         let session = self.session().await?;
-        let forget = "DELETE FROM incr_restore.state WHERE name = 'incr_restore.renames'";
+        let forget = progress::sql::FORGET_RENAMES;
         Ok(session.client.batch_execute(forget).await?)
     }
 

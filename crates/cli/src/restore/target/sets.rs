@@ -18,6 +18,7 @@ use tokio_postgres::Row;
 use super::database::{self, Doors};
 use super::globals_sql::GlobalsSql;
 use super::needs::{Known, Rename};
+use super::numbered;
 use super::read::{file_of, DATABASE_SQL};
 use super::roles::Made;
 use super::writers;
@@ -62,10 +63,10 @@ impl Kept {
 /// Follows them in the session of the replay.
 pub struct Sets {
     storage: Arc<dyn Storage>,
-    plan: Arc<Plan>,
+    pub(super) plan: Arc<Plan>,
     /// As of the base, and of each later set; none without `--globals`.
     globals: Vec<GlobalsSql>,
-    renames: Vec<Rename>,
+    pub(super) renames: Vec<Rename>,
     made: String,
     /// Something can change that this restore made.
     is_followed: bool,
@@ -206,7 +207,8 @@ impl Sets {
         if let Some(globals) = self.globals.get(count).cloned() {
             self.apply_globals(session, &globals, false).await?;
         }
-        let mut commit = format!("{}; COMMIT", progress::sql::set(count));
+        let names = numbered::keep(&self.plan);
+        let mut commit = format!("{names}; {}; COMMIT", progress::sql::set(count));
         if self.has_more {
             let is_role = |name: &&Vec<u8>| !name.starts_with(b"pg_") && &name[..] != b"public";
             let named: Vec<_> = self.of_sets.iter().filter(is_role).cloned().collect();
