@@ -70,7 +70,7 @@ fn a_copy_has_all_whatever_is_killed_and_becomes_a_database_of_its_own() {
         if round == 3 {
             c.sql_in(
                 "postgres",
-                "CREATE ROLE later; ALTER DATABASE app SET work_mem = '5MB'",
+                "CREATE ROLE later; ALTER DATABASE app SET work_mem = '5MB'; ALTER DATABASE app SET default_transaction_read_only = off",
             );
             c.sql("CREATE ROLE within; ALTER TABLE made_1 OWNER TO within; GRANT SELECT ON made_2 TO later");
         }
@@ -132,6 +132,25 @@ fn a_copy_has_all_whatever_is_killed_and_becomes_a_database_of_its_own() {
     assert!(said.contains("it was begun with follow"), "{said}");
     load(&c, 100);
     c.flush();
+    // A promotion that does not finish lets nobody in; nor does somebody by hand for long.
+    let set = "SET default_transaction_read_only = off";
+    target.sql_in(
+        "copy",
+        &format!("{set}; CREATE VIEW in_the_way AS SELECT stage FROM incr_restore.progress"),
+    );
+    let (status, said) = run(&c, &target, "copy", &["--promote"]);
+    assert!(status == 1 && said.contains("in_the_way"), "{said}");
+    let write = "INSERT INTO log VALUES ('x', 1)";
+    assert!(target.try_sql_in("copy", write).is_err());
+    target.sql_in(
+        "copy",
+        &format!(
+            "{set}; DROP VIEW in_the_way; ALTER DATABASE copy RESET default_transaction_read_only"
+        ),
+    );
+    let (status, said) = run(&c, &target, "copy", &["--once"]);
+    assert_eq!(status, 0, "{said}");
+    assert!(target.try_sql_in("copy", write).is_err());
     let (status, said) = run(&c, &target, "copy", &["--promote"]);
     assert_eq!(status, 0, "{said}");
     assert_identical((&c, c.database()), (&target, "copy"));
@@ -148,6 +167,7 @@ fn a_copy_has_all_whatever_is_killed_and_becomes_a_database_of_its_own() {
 fn what_is_younger_than_the_delay_is_not_there() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int PRIMARY KEY, at timestamptz DEFAULT clock_timestamp()); INSERT INTO t VALUES (0)");
+    c.sql("CREATE SEQUENCE numbers");
     let lsn = c.flush();
     let mut copy = Following::start(&c, &c, "copy", &["--delay", "3s"]);
     copy.wait_for(&lsn);
@@ -169,7 +189,16 @@ fn what_is_younger_than_the_delay_is_not_there() {
     let status = copy.status();
     assert_eq!(status["delay_seconds"], 3.0, "{status}");
     copy.stop();
-    // Nothing more: what is younger stays out. (An hour is longer than this test.)
+    // Positions of sequences are as of their time, too. (An hour is longer than this test.)
+    c.sql("SELECT setval('numbers', 77)");
+    c.flush();
+    for (delay, last) in [("1h", "1"), ("0s", "77")] {
+        let (status, said) = run(&c, &c, "copy", &["--delay", delay, "--once"]);
+        assert_eq!(status, 0, "{said}");
+        let value = c.sql_in("copy", "SELECT last_value FROM numbers");
+        assert_eq!(value, last, "with a delay of {delay}");
+    }
+    // Nothing more: what is younger stays out.
     c.sql("INSERT INTO t VALUES (100)");
     let lsn = c.flush();
     let (status, said) = run(&c, &c, "copy", &["--delay", "1h", "--once"]);
@@ -371,7 +400,7 @@ fn an_open_segment_that_is_written_again_and_a_copy_that_is_being_made_are_follo
     let command = || {
         let mut command = program_command();
         command.args(["--json", "follow", "--archive", &to, "--interval", "50ms"]);
-        command.args(["--target", &c.conninfo("copy")]);
+        command.args(["--target", &c.conninfo("copy"), "--patience", "0s"]);
         command
     };
     let mut copy = Following::of(command());

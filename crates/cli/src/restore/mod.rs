@@ -403,6 +403,8 @@ async fn load(
     rights: &Rc<Rights>,
 ) -> Result<Loaded> {
     let mut session = target.session().await?;
+    target.ensure_unchanged(&session).await?;
+    target.number_sets(&session).await?;
     let skip_checks = names_of(&session, options, plan).await?;
     let loading = loading(options, source, plan, rights, &skip_checks);
     // The database is empty still. (A scratch database is a rehearsal itself.)

@@ -10,9 +10,11 @@
 //! | [`open`] | begins a copy, or takes one up |
 //! | [`kept`] | what is kept in the target beside the progress of a restore |
 //! | [`pace`] | when what is applied: the delay, the end, and what is told meanwhile |
+//! | [`damage`] | whether it passes |
 //! | [`promote`] | the end of a copy |
 //! | [`signals`], [`status`] | when to end, and where it is |
 
+mod damage;
 mod kept;
 mod open;
 mod options;
@@ -33,6 +35,7 @@ use super::replay::{Applied, Replay};
 use crate::connection::{block_on, Session};
 use crate::error::{Error, Outcome, Result};
 use crate::output::Output;
+use damage::Damage;
 use open::Opening;
 pub use options::Follow;
 use pace::Follower;
@@ -66,10 +69,10 @@ async fn follow(options: &Follow, output: &Output) -> Result<Outcome> {
     let metrics = options.metrics.as_deref();
     let mut voice = Voice::new(output, name, metrics, options.interval);
     let mut status = Status::default();
-    let (mut pause, mut damaged) = (FIRST_PAUSE, None);
+    let (mut pause, mut damage) = (FIRST_PAUSE, Damage::new(options.patience));
     loop {
         let begun = Instant::now();
-        let ended = once(&opening, &stop, &mut voice, &mut status).await;
+        let ended = once(&opening, &stop, &mut voice, (&mut status, &mut damage)).await;
         let error = match ended {
             Ok(End::Again) => {
                 pause = FIRST_PAUSE;
@@ -80,9 +83,10 @@ async fn follow(options: &Follow, output: &Output) -> Result<Outcome> {
             Err(error) => error,
         };
         let place = status.applied.map(|(lsn, _)| lsn);
-        // A look at a file that is being written, closed or compressed may be mistaken, but not twice.
-        let is_second = damaged == Some((error.to_string(), place));
-        let may_pass = is_passing(&error) || is_of_archive(&error) && !is_second;
+        // A look at a file that is being written, closed or compressed may be mistaken, but not for long.
+        let lasts =
+            is_of_archive(&error) && damage.lasts(&error.to_string(), place, Instant::now());
+        let may_pass = is_passing(&error) || is_of_archive(&error) && !lasts;
         if !opening.has_begun.get() || !may_pass {
             voice.end();
             if status.state != "ended" && opening.has_begun.get() {
@@ -91,9 +95,7 @@ async fn follow(options: &Follow, output: &Output) -> Result<Outcome> {
             }
             return Err(explained(error, &status));
         }
-        if is_of_archive(&error) {
-            damaged = Some((error.to_string(), place));
-        } else {
+        if !is_of_archive(&error) {
             voice.trouble(&error);
         }
         status.state = if error.is_of_server() {
@@ -124,8 +126,9 @@ async fn once(
     opening: &Opening<'_>,
     stop: &Stop,
     voice: &mut Voice,
-    status: &mut Status,
+    (status, damage): (&mut Status, &mut Damage),
 ) -> Result<End> {
+    damage.is_in_round = false;
     if !opening.has_begun.get() {
         status.state = "beginning";
         status.delay_seconds = opening.options.delay.as_secs_f64();
@@ -146,6 +149,8 @@ async fn once(
         storage: Arc::clone(&opened.source.storage),
         client: Arc::clone(&opened.session.client),
         tail: Some(tail),
+        known: (None, false),
+        damage,
         stop,
         voice,
         status,
@@ -192,16 +197,19 @@ async fn rounds(
             if let Some(error) = follower.failed.take() {
                 return Err(error);
             }
+            follower.damage.is_in_round = applied.is_err();
             if applied? == Applied::Stopped {
                 follower.note(replay);
                 return Ok(End::Stopped);
             }
             follower.tail_mut().applied(&round);
+            follower.damage.has_applied();
             follower.next = None;
             follower.note(replay);
             follower.tell()?;
             continue;
         }
+        follower.damage.has_applied();
         let upto = follower.due_sets(plan);
         replay.globals_up_to(upto).await?;
         if follower

@@ -27,7 +27,7 @@ use crate::restore::progress::{Identity, Left, Progress, Stage};
 use crate::restore::replay::{Replay, Ways, With};
 use crate::restore::report::Report;
 use crate::restore::rights::{versions, Rights};
-use crate::restore::target::{Found, Target};
+use crate::restore::target::{writers, Found, Target};
 use crate::restore::{ensure_extensions, ensure_permitted, kept_at_first, load, Counts};
 use crate::source::{self, Source};
 
@@ -205,6 +205,10 @@ impl<'a> Opening<'a> {
             }
         })?;
         drop(hold);
+        if !is_new {
+            // A promotion that did not finish, or somebody by hand.
+            writers::keep_out_again(&loaded.session).await?;
+        }
         Ok(Opened {
             source,
             target,

@@ -92,6 +92,10 @@ pub struct Follow {
     #[arg(long, requires = "promote", help_heading = "The end")]
     pub no_count: bool,
 
+    /// Damage of the archive ends it when it has been there for so long; until then it may be a file that is being written
+    #[arg(long, hide = true, value_name = "D", default_value = "30s", value_parser = span)]
+    pub patience: Duration,
+
     /// Load rows without the CHECK constraint of this name, of any table; may be given more than once
     #[arg(long, help_heading = "The copy", value_name = "NAME")]
     pub skip_check: Vec<String>,

@@ -2,7 +2,7 @@
 //! is is told.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use archive::storage::Storage;
 use archive::time::{now, Time};
@@ -11,6 +11,7 @@ use chrono::TimeDelta;
 use tokio::sync::oneshot;
 use tokio_postgres::Client;
 
+use super::damage::Damage;
 use super::kept;
 use super::options::Follow;
 use super::signals::Stop;
@@ -21,6 +22,9 @@ use crate::restore::plan::Plan;
 use crate::restore::replay::effects::Boxed;
 use crate::restore::replay::{Done, Pace, Replay};
 
+/// A look at the archive that takes longer is waited for.
+const LONG_LOOK: Duration = Duration::from_secs(10);
+
 /// The archive as it grows, and what the copy has of it.
 pub struct Follower<'a> {
     pub options: &'a Follow,
@@ -29,6 +33,9 @@ pub struct Follower<'a> {
     pub client: Arc<Client>,
     /// Elsewhere while it is refreshed.
     pub tail: Option<Tail>,
+    /// Of the tail, before it went elsewhere: when the first transaction committed that is not applied, and whether there is one.
+    pub known: (Option<Time>, bool),
+    pub damage: &'a mut Damage,
     pub stop: &'a Stop,
     pub voice: &'a mut Voice,
     pub status: &'a mut Status,
@@ -51,11 +58,13 @@ impl Follower<'_> {
         self.tail.as_mut().expect("it is back from its thread")
     }
 
-    /// Looks for what is new. In a thread of its own, so that a storage which does not answer keeps nobody from ending this.
+    /// Looks for what is new. In a thread of its own, so that a storage which does not answer keeps nobody from ending this,
+    /// nor from learning of it.
     pub async fn refresh(&mut self) -> Result<()> {
         let mut tail = self.tail.take().expect("it is back from its thread");
+        self.known = (tail.oldest, tail.behind_bytes() > 0);
         let storage = Arc::clone(&self.storage);
-        let (sender, done) = oneshot::channel();
+        let (sender, mut done) = oneshot::channel();
         let look = move || {
             let looked = tail.refresh(&*storage);
             // Whoever ends meanwhile does not listen.
@@ -64,14 +73,21 @@ impl Follower<'_> {
         let thread = std::thread::Builder::new().name("tail".to_owned());
         let failed = |error| Error::failed(format!("could not start a thread: {error}"), "");
         thread.spawn(look).map_err(failed)?;
-        let (tail, looked) = tokio::select! {
-            done = done => done.map_err(|_| {
-                Error::failed("looking at the archive ended with an internal error", "Please report it, with what stands above.")
-            })?,
-            () = self.stop.wanted() => {
-                return Err(Error::failed("stopped while the archive was looked at", ""));
+        let begun = Instant::now();
+        let (tail, looked) = loop {
+            tokio::select! {
+                done = &mut done => break done.map_err(|_| {
+                    Error::failed("looking at the archive ended with an internal error", "Please report it, with what stands above.")
+                })?,
+                () = self.stop.wanted() => {
+                    return Err(Error::failed("stopped while the archive was looked at", ""));
+                }
+                () = tokio::time::sleep(self.options.interval) => self.tell_since(begun)?,
             }
         };
+        if looked.is_ok() {
+            self.damage.has_looked();
+        }
         self.status.archive = Some((tail.end_lsn, tail.end_at));
         self.tail = Some(tail);
         looked
@@ -112,6 +128,11 @@ impl Follower<'_> {
 
     /// Where it is now.
     pub fn tell(&mut self) -> Result<()> {
+        self.tell_since(Instant::now())
+    }
+
+    /// The same while the archive is looked at, since then.
+    fn tell_since(&mut self, begun: Instant) -> Result<()> {
         if !self.voice.is_due() && self.is_patient && !self.options.once {
             return Ok(());
         }
@@ -124,17 +145,26 @@ impl Follower<'_> {
                     .map(crate::restore::report::in_words)
                     .collect(),
             ),
-            None => (self.status.behind_bytes, true, self.status.lost.clone()),
+            None => (
+                self.status.behind_bytes,
+                self.known.1,
+                self.status.lost.clone(),
+            ),
         };
         self.status.lost = lost;
         self.status.behind_bytes = behind;
         self.status.delay_seconds = self.options.delay.as_secs_f64();
-        let known = self.tail.as_ref().and_then(|tail| tail.oldest);
+        let known = match &self.tail {
+            Some(tail) => tail.oldest,
+            None => self.known.0,
+        };
         let oldest = self.next.or(known).filter(|_| is_behind);
         let age = oldest.map_or(0.0, |at| (now() - at).as_seconds_f64().max(0.0));
         self.status.lag_seconds = age;
         let late = age - self.status.delay_seconds;
-        self.status.state = if late > 60.0 {
+        self.status.state = if begun.elapsed() >= LONG_LOOK {
+            "waiting for the archive"
+        } else if late > 60.0 {
             "catching up"
         } else {
             "following"

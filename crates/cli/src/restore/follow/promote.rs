@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
+use super::damage::Damage;
 use super::open::{Opened, Opening};
 use super::pace::Follower;
 use super::status::{Status, Voice};
 use super::{rounds, End, Stop};
 use crate::connection::Session;
 use crate::error::{Error, Outcome, Result};
-use crate::restore::progress::Progress;
-use crate::restore::target::writers;
 
 /// Ends it. What it says at the end is what a restore says.
 pub async fn promote(opening: &Opening<'_>) -> Result<Outcome> {
@@ -53,11 +52,14 @@ async fn end(
     let mut replay = opened.replay(uncounted).await?;
     if let Some(mut tail) = tail.filter(|_| !options.now) {
         tail.takes_unlisted = true;
+        let mut damage = Damage::new(options.patience);
         let mut follower = Follower {
             options,
             storage,
             client,
             tail: Some(tail),
+            known: (None, false),
+            damage: &mut damage,
             stop,
             voice,
             status,
@@ -101,12 +103,6 @@ async fn end(
     }
     opened.target.warnings.extend(opened.rights.take_notes());
     report.left_out(left_out, Some(&options.rights.left_out));
-    let progress = Progress::read(&opened.session).await?;
-    let was: Option<String> = match &progress {
-        Some(progress) => progress.kept(writers::noted())?,
-        None => None,
-    };
-    writers::let_in(&opened.session, was.as_deref()).await?;
     let outcome = report.outcome(&opened.target);
     let name = opened.target.final_name.clone();
     let is_partial = outcome != Outcome::Done;

@@ -71,6 +71,18 @@ pub fn keep<T: Serialize>(name: &str, value: &T) -> String {
     )
 }
 
+/// Keeps a value, unless there is one.
+pub fn keep_first<T: Serialize>(name: &str, value: &T) -> String {
+    format!(
+        "INSERT INTO {SCHEMA}.state VALUES ('{name}', {}) ON CONFLICT (name) DO NOTHING",
+        text(value)
+    )
+}
+
+/// Renames of roles that are still to come, by the numbers of their sets.
+pub const FORGET_RENAMES: &str =
+    "DELETE FROM incr_restore.state WHERE name = 'incr_restore.renames'";
+
 /// Keeps the session's settings, in which our functions have their state.
 pub const KEEP_SETTINGS: &str = "INSERT INTO incr_restore.state AS s SELECT name, value FROM (\
         SELECT name, pg_catalog.current_setting(name, true) AS value FROM pg_catalog.unnest(\

@@ -18,7 +18,7 @@ const MOST_WARNINGS: usize = 100;
 
 /// When what is to be applied.
 pub trait Pace {
-    /// Whether the next transaction of the source, which committed then, may be applied now.
+    /// Whether the next transaction of the source, which committed then, may be applied now; or positions of sequences.
     fn is_due(&mut self, time: Option<Time>) -> bool;
 
     /// Waits until it may. False: nothing more is to be applied. No transaction is open meanwhile.
@@ -93,12 +93,15 @@ impl Replay<'_> {
                 share: _share,
             } = batch?;
             for item in items {
-                if let What::Begin { time, .. } = item.what {
-                    if !pace.is_due(time) {
-                        self.commit().await?;
-                        if !pace.wait(&self.done).await? {
-                            return Ok(Applied::Stopped);
-                        }
+                let time = match item.what {
+                    What::Begin { time, .. } => Some(time),
+                    What::Sequences { at } => Some(at),
+                    _ => None,
+                };
+                if time.is_some_and(|time| !pace.is_due(time)) {
+                    self.commit().await?;
+                    if !pace.wait(&self.done).await? {
+                        return Ok(Applied::Stopped);
                     }
                 }
                 let is_end = matches!(item.what, What::Commit);

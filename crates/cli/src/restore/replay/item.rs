@@ -29,8 +29,10 @@ pub enum What {
     },
     /// One that the base has was passed over.
     Skipped,
-    /// Sequence positions outside of transactions begin.
-    Sequences,
+    /// Sequence positions outside of transactions begin, as they were then.
+    Sequences {
+        at: Option<Time>,
+    },
     /// INSERT, UPDATE, DELETE and others of one line.
     Statement(Vec<u8>),
     /// The first line of a COPY block.

@@ -38,9 +38,15 @@ impl Replay<'_> {
         client.batch_execute("BEGIN").await?;
         // A base alone: its keys are there for good.
         if is_no_replica && (self.is_followed || !self.plan.segments.is_empty()) {
-            // None is set aside again when an earlier run has made them again.
+            // None is set aside again when an earlier run has made them again, but for a copy whose promotion did not finish.
             let keys = match begun.kept::<Option<Keys>>("keys")? {
-                Some(keys) => keys,
+                Some(mut keys) => {
+                    if self.is_followed {
+                        keys.take_again(self.session, begun.kept("made_keys")?)
+                            .await?;
+                    }
+                    keys
+                }
                 None => {
                     let mut keys = Keys::new(begun.kept("noted_keys")?);
                     keys.take(self.session, None).await?;
@@ -76,6 +82,10 @@ impl Replay<'_> {
     /// After the last change, in the transaction that is open: foreign keys, triggers and rules are there again.
     pub(super) async fn end_limited(&mut self) -> Result<()> {
         if let Some(keys) = self.keys.replace(Keys::default()) {
+            if self.is_followed {
+                let kept = progress::sql::keep("made_keys", &keys);
+                self.session.client.batch_execute(&kept).await?;
+            }
             for odd in keys.make(self.session).await? {
                 let part = self.plan.part.as_ref();
                 let key = (&odd.sql[..], odd.is_there);

@@ -310,7 +310,7 @@ impl<'a> Replay<'a> {
                 self.units += 1;
                 Ok(())
             }
-            What::Sequences => {
+            What::Sequences { .. } => {
                 self.done.sequences += 1;
                 self.units += 1;
                 (self.items, self.is_within) = (0, true);

@@ -134,14 +134,12 @@ impl Reading {
         };
         let Some(input) = input else {
             let gone = gone(&*storage, &file);
-            // Of a chain that is followed: it is looked at again.
-            return Err(match from {
-                Some(_) => Error::Unavailable {
-                    message: gone.to_string(),
-                    hint: String::new(),
-                },
-                None => gone,
-            });
+            // Of a chain that is followed: it is looked at again, and is there in another form, or has gone for good.
+            if self.last.is_some() {
+                let (message, hint) = (gone.to_string(), String::new());
+                return Err(Error::Unavailable { message, hint });
+            }
+            return Err(gone);
         };
         let counting = Counting {
             inner: input,
@@ -230,7 +228,7 @@ impl Reading {
             }
             let taken = match (part, event) {
                 (_, Some(event)) => match self.event(event, file, &mut applies) {
-                    Taken::Now(what @ (What::Begin { .. } | What::Sequences))
+                    Taken::Now(what @ (What::Begin { .. } | What::Sequences { .. }))
                         if self.filter.is_some() =>
                     {
                         self.out.begin(Item { line, what });
@@ -311,7 +309,7 @@ impl Reading {
         if !self.filter.as_ref().is_some_and(Filter::has_positions) {
             return Ok(());
         }
-        self.out.add(0, 0, What::Sequences)?;
+        self.out.add(0, 0, What::Sequences { at: None })?;
         self.positions()?;
         self.out.add(0, 0, What::Commit)
     }
@@ -344,12 +342,12 @@ impl Reading {
                     is_in_base.then_some(What::Skipped).into()
                 }
             }
-            Event::Sequences { lsn, .. } => {
+            Event::Sequences { lsn, at } => {
                 *applies = self.plan.applies_sequences(lsn);
                 // Those of the same LSN as the last commit may be of after it; to set them again does no harm.
                 let is_done = self.last.is_some_and(|last| lsn < last);
                 *applies = *applies && !is_done && !self.passes();
-                applies.then_some(What::Sequences).into()
+                applies.then_some(What::Sequences { at: Some(at) }).into()
             }
             Event::End { .. } => std::mem::take(applies).then_some(What::Commit).into(),
             Event::Effect(effect) if *applies => {

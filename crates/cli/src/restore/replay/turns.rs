@@ -44,12 +44,10 @@ impl Replay<'_> {
 
     /// Sets of globals have their place between transactions. Of several in a row the last one includes the others.
     pub(super) async fn globals_before(&mut self, lsn: Option<Lsn>) -> Result<()> {
-        let sets = &self.plan.later_globals[self.next_set..];
-        let due = sets
-            .iter()
-            .take_while(|set| lsn.is_none_or(|lsn| lsn > set.name.lsn));
+        let sets = self.plan.later_globals.iter().skip(self.next_set);
+        let due = sets.take_while(|set| lsn.is_none_or(|lsn| lsn > set.name.lsn));
         let due = due.count();
-        if due == 0 {
+        if due == 0 || self.is_uneven() {
             return Ok(());
         }
         self.commit().await?;

@@ -2,9 +2,10 @@
 
 use archive::metadata::DatabaseFacts;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::statements::{split, Words};
+use super::writers;
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::{ident, identifier, shown};
@@ -127,14 +128,16 @@ impl Doors {
 }
 
 /// Gives the database of `session` the properties that a database.sql has. `is_later`: those of a later set of globals,
-/// which replace all that there are. Not within a transaction.
+/// which replace all that there are. `is_followed`: whether transactions are read-only is not the source's; what that has
+/// set is returned. Not within a transaction.
 pub async fn apply(
     session: &Session,
     doors: &mut Doors,
     (place, text): (&str, &[u8]),
-    is_later: bool,
+    (is_later, is_followed): (bool, bool),
     rights: &Rights,
-) -> Result<()> {
+) -> Result<Option<String>> {
+    let mut read_only = None;
     let is_closed = doors.lets_in.is_some();
     doors.open(session).await?;
     if is_later {
@@ -142,8 +145,9 @@ pub async fn apply(
             .client
             .batch_execute(include_str!("database.sql"))
             .await?;
-        let reset = "SELECT pg_temp.incr_database_to_default()";
-        let done = session.client.query_typed(reset, &[]).await;
+        let reset = "SELECT pg_temp.incr_database_to_default($1)";
+        let followed: (&(dyn ToSql + Sync), Type) = (&is_followed, Type::BOOL);
+        let done = session.client.query_typed(reset, &[followed]).await;
         if let Err(error) = done.map_err(Error::from) {
             let Some(reason) = rights.reason(&error, Subject::OfRoles) else {
                 return Err(error);
@@ -157,6 +161,10 @@ pub async fn apply(
         let Some(statement) = rights.line(&statement) else {
             continue;
         };
+        if let Some(value) = writers::setting_of(&statement).filter(|_| is_followed) {
+            read_only = Some(value);
+            continue;
+        }
         // What a grantor says that the role cannot be is left out as a whole.
         if let Some(mut group) = of_grantor.take() {
             group.extend_from_slice(b";\n");
@@ -200,7 +208,7 @@ pub async fn apply(
     if is_closed {
         doors.close(session).await?;
     }
-    Ok(())
+    Ok(read_only)
 }
 
 /// Of what a role that is no superuser may be refused, nothing stops a restore.

@@ -1,12 +1,14 @@
 -- Functions of a session that gives the database itself the properties of the source.
 
 -- database.sql contains the resulting state only, so everything else is reset first.
-CREATE OR REPLACE FUNCTION pg_temp.incr_database_to_default() RETURNS void LANGUAGE plpgsql
+-- `followed`: nobody who connects meanwhile may write.
+CREATE OR REPLACE FUNCTION pg_temp.incr_database_to_default(followed boolean) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $default$
 DECLARE
     r record;
 BEGIN
     EXECUTE format('ALTER DATABASE %I RESET ALL', current_database());
+    IF followed THEN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END IF;
     EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT -1', current_database());
     EXECUTE format('COMMENT ON DATABASE %I IS NULL', current_database());
     FOR r IN SELECT rolname FROM pg_db_role_setting AS s JOIN pg_database AS d ON d.oid = s.setdatabase

@@ -18,6 +18,7 @@
 //! | [`read`], [`needs`] | which roles and tablespaces are needed |
 //! | [`roles`] | makes those that are missing |
 //! | [`sets`] | follows roles, tablespaces and the database over time |
+//! | [`numbered`] | which sets of globals are applied |
 //! | [`globals_sql`], [`statements`] | what pg_dumpall wrote, statement by statement |
 //! | [`writers`] | a copy that is followed, and only read |
 //! | [`encoding`] | names in the encoding of the database |
@@ -28,6 +29,7 @@ pub mod encoding;
 pub mod globals_sql;
 mod named;
 pub mod needs;
+mod numbered;
 pub mod read;
 pub mod roles;
 pub mod scratch;
@@ -250,6 +252,29 @@ impl Target {
         Ok(session)
     }
 
+    /// Counts the sets that are applied among those of the plan. Not of a copy: see [`Target::renumber_sets`].
+    pub async fn number_sets(&mut self, session: &Session) -> Result<()> {
+        if self.sets.are_followed() {
+            return Ok(());
+        }
+        self.sets.number(session, &mut self.progress).await
+    }
+
+    /// Nobody else has gone on between two sessions, each of which has the lock: what was read in the first is so.
+    pub async fn ensure_unchanged(&self, session: &Session) -> Result<()> {
+        let now = Progress::read(session).await?;
+        let known = &self.progress;
+        let is_same = |now: &Progress| {
+            (now.stage, now.pieces, &now.place) == (known.stage, known.pieces, &known.place)
+        };
+        if now.as_ref().is_some_and(is_same) {
+            return Ok(());
+        }
+        let message = format!("another run has gone on with \"{}\" meanwhile", self.name);
+        let hint = "If it has ended, the same command goes on from there.".to_owned();
+        Err(Error::Unavailable { message, hint })
+    }
+
     /// It was given, and PUBLIC may not connect yet.
     pub fn has_closed_doors(&self) -> bool {
         self.sets.doors.lets_in().is_some()
@@ -273,7 +298,7 @@ impl Target {
         self.progress.sets = u64::from(last.is_some());
         // Renames that are still to come are numbered anew, too: the functions of the session begin with those of the plan.
         let session = self.session().await?;
-        let forget = "DELETE FROM incr_restore.state WHERE name = 'incr_restore.renames'";
+        let forget = progress::sql::FORGET_RENAMES;
         Ok(session.client.batch_execute(forget).await?)
     }
 
@@ -327,11 +352,18 @@ impl Target {
 
     /// All is done: it gets its name, or PUBLIC may connect again. Sessions in it must have ended, but for `session`.
     pub async fn finish(mut self, session: Session, quiet: Quiet, is_partial: bool) -> Result<()> {
+        let mut read_only = None;
+        if self.sets.are_followed() {
+            read_only = Some(writers::noted(&session).await?);
+        }
         // What this is must be on disk before it gets its name, and whoever is killed in between finds a mark.
         let end = progress::sql::end();
         let begin = format!("BEGIN; SET LOCAL synchronous_commit = on; {end}");
         session.client.batch_execute(&begin).await?;
         self.sets.doors.open(&session).await?;
+        if let Some(was) = read_only {
+            writers::let_in(&session, was.as_deref()).await?;
+        }
         // From PostgreSQL 15 on only a superuser may set what nobody has defined (validate_option_array_item, guc.c). Whoever
         // is killed in between finds another's database then, and the name to drop.
         if self.beside.is_some() && !self.sets.is_limited() {

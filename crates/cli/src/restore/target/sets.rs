@@ -18,6 +18,7 @@ use tokio_postgres::Row;
 use super::database::{self, Doors};
 use super::globals_sql::GlobalsSql;
 use super::needs::{Known, Rename};
+use super::numbered;
 use super::read::{file_of, DATABASE_SQL};
 use super::roles::Made;
 use super::writers;
@@ -62,10 +63,10 @@ impl Kept {
 /// Follows them in the session of the replay.
 pub struct Sets {
     storage: Arc<dyn Storage>,
-    plan: Arc<Plan>,
+    pub(super) plan: Arc<Plan>,
     /// As of the base, and of each later set; none without `--globals`.
     globals: Vec<GlobalsSql>,
-    renames: Vec<Rename>,
+    pub(super) renames: Vec<Rename>,
     made: String,
     /// Something can change that this restore made.
     is_followed: bool,
@@ -118,6 +119,11 @@ impl Sets {
         self.is_followed = true;
     }
 
+    /// Whether [`Sets::has_more`] was called.
+    pub(super) fn are_followed(&self) -> bool {
+        self.has_more
+    }
+
     /// Makes the functions and the state in a session, whose client_encoding is that of the names.
     pub async fn prepare(&self, session: &Session) -> Result<()> {
         const STATE: &str = "SELECT pg_catalog.set_config('incr_restore.made', $1, false), \
@@ -161,13 +167,16 @@ impl Sets {
 
     /// The properties of the database that the last of `count` sets has, or the base if there is none. May be done again.
     pub async fn apply_properties(&mut self, session: &Session, count: usize) -> Result<()> {
+        let mut source = None;
         if count == 0 {
             let directory = self.plan.base.directory();
             let file = self.plan.chain.file(&format!("{directory}/{DATABASE_SQL}"));
-            self.apply_database(session, &file, false).await?;
+            // An empty database that was given may have a setting of its own.
+            let said = self.apply_database(session, &file, false).await?;
+            source = said.filter(Option::is_some);
         } else if let Some(set) = self.plan.later_globals.get(count - 1) {
             let file = file_of(&self.plan, set, DATABASE_SQL);
-            self.apply_database(session, &file, true).await?;
+            source = self.apply_database(session, &file, true).await?;
         }
         let mut done = progress::sql::set_done(self.doors.lets_in());
         if let Some(changed) = self.rights.changed() {
@@ -175,7 +184,7 @@ impl Sets {
         }
         if self.has_more {
             session.client.batch_execute("BEGIN").await?;
-            writers::keep_out(session).await?;
+            writers::keep_out(session, source).await?;
             done.push_str("; COMMIT");
         }
         Ok(session.client.batch_execute(&done).await?)
@@ -198,7 +207,8 @@ impl Sets {
         if let Some(globals) = self.globals.get(count).cloned() {
             self.apply_globals(session, &globals, false).await?;
         }
-        let mut commit = format!("{}; COMMIT", progress::sql::set(count));
+        let names = numbered::keep(&self.plan);
+        let mut commit = format!("{names}; {}; COMMIT", progress::sql::set(count));
         if self.has_more {
             let is_role = |name: &&Vec<u8>| !name.starts_with(b"pg_") && &name[..] != b"public";
             let named: Vec<_> = self.of_sets.iter().filter(is_role).cloned().collect();
@@ -214,26 +224,23 @@ impl Sets {
         self.apply_properties(session, count).await
     }
 
+    /// What it has set of what [`writers`] sets; `None` without a file.
     async fn apply_database(
         &mut self,
         session: &Session,
         file: &str,
         is_later: bool,
-    ) -> Result<()> {
+    ) -> Result<Option<Option<String>>> {
         // A scratch database keeps what says what it is.
         let text = storage::read(&*self.storage, file)?;
         let Some(text) = text.filter(|_| self.plan.part.is_none()) else {
-            return Ok(());
+            return Ok(None);
         };
         let place = self.storage.place(file);
-        database::apply(
-            session,
-            &mut self.doors,
-            (&place, &text),
-            is_later,
-            &self.rights,
-        )
-        .await
+        let how = (is_later, self.has_more);
+        let (doors, rights) = (&mut self.doors, &self.rights);
+        let set = database::apply(session, doors, (&place, &text), how, rights).await?;
+        Ok(Some(set))
     }
 
     async fn apply_globals(

@@ -156,6 +156,16 @@ impl Tail {
                 return Err(self.gone(self.end_lsn));
             }
         }
+        // What was begun, and has nothing yet, may go.
+        let is_there = |planned: &Planned| {
+            let name = planned.segment.name;
+            let is_begun = self
+                .open
+                .as_ref()
+                .is_some_and(|open| open.name == name && open.behind.is_none());
+            !is_begun || news.iter().any(|segment| segment.name == name)
+        };
+        self.waiting.retain(is_there);
         if let (Some((end, _)), Some(first), None) = (&self.before, news.first(), &self.open) {
             if Some(first.name) != at && first.start_lsn() != *end {
                 return Err(self.gone(*end));

@@ -203,6 +203,15 @@ impl Replay<'_> {
         }
     }
 
+    /// Whether lanes of an earlier run have come to different places, the last of which is not reached. A set of globals that
+    /// this run did not know has its place between them: it waits.
+    pub(in super::super) fn is_uneven(&mut self) -> bool {
+        self.note_position();
+        self.lanes
+            .as_ref()
+            .is_some_and(|lanes| !lanes.reached.is_empty())
+    }
+
     /// All lanes commit what they were given; whether there was something. What follows is the restore's own.
     pub(in super::super) async fn gather(&mut self) -> Result<bool> {
         self.note_position();

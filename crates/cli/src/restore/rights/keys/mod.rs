@@ -104,6 +104,20 @@ impl Keys {
         Ok(())
     }
 
+    /// Those that were made at an end which was none: they are set aside once more. `made` were kept before that.
+    pub async fn take_again(&mut self, session: &Session, made: Keys) -> Result<()> {
+        let before = self.kept.len();
+        self.take(session, None).await?;
+        for again in &mut self.kept[before..] {
+            let is_it = |kept: &&Kept| (kept.table, &kept.name) == (again.table, &again.name);
+            if let Some(kept) = made.kept.iter().find(is_it) {
+                again.source = kept.source;
+                again.is_valid |= kept.is_valid;
+            }
+        }
+        Ok(())
+    }
+
     /// Applies a change to what is kept: true if it was about a key that is. Others are executed as they are, now or, where
     /// a key is made with that of a partitioned table, at the end.
     pub async fn change(
