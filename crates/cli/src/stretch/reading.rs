@@ -226,19 +226,19 @@ impl<'a> Reading<'a> {
                 };
                 open.commit = Some(commit);
                 open.scanner.keep_text(true);
-                return Ok(Some(Piece::Begin(commit)));
+                Ok(Some(Piece::Begin(commit)))
             }
             Some(Event::Torn { at, why, .. }) => {
                 let place = self.storage.place(&open.file);
-                return Err(Error::damaged(format!(
+                Err(Error::damaged(format!(
                     "{place} is damaged at byte {at}: {why}"
-                )));
+                )))
             }
             Some(Event::End { .. }) => {
                 open.scanner.keep_text(false);
-                return Ok(open.commit.take().map(|_| Piece::End));
+                Ok(open.commit.take().map(|_| Piece::End))
             }
-            _ if open.commit.is_none() => return Ok(None),
+            _ if open.commit.is_none() => Ok(None),
             event => Ok(self.inside(part, event)),
         }
     }

@@ -73,7 +73,8 @@ pub async fn run(
         .client
         .batch_execute("SET CONSTRAINTS ALL IMMEDIATE")
         .await?;
-    done.is_kept = how.is_applied && !(how.is_strict && !done.conflicts.is_empty());
+    let is_complete = done.conflicts.is_empty();
+    done.is_kept = how.is_applied && (is_complete || !how.is_strict);
     let end = if done.is_kept { "COMMIT" } else { "ROLLBACK" };
     session.client.batch_execute(end).await?;
     Ok(done)

@@ -196,7 +196,7 @@ fn is_common(type_: &[u8]) -> bool {
     };
     // `timestamp` is not `time`, but both are common.
     let is_time = type_.starts_with(b"timestamp");
-    !type_.ends_with(b"]") && (is_time || COMMON.iter().any(|name| is_of(&name)))
+    !type_.ends_with(b"]") && (is_time || COMMON.iter().any(is_of))
 }
 
 fn push_value(out: &mut Vec<u8>, value: &Value<'_>) {
