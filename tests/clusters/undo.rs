@@ -172,7 +172,7 @@ fn what_others_have_changed_since_is_left_alone() {
         "public.orders has triggers, which fire",
         &format!("public.orders id=2 is not as the UPDATE of transaction {xid} has left it: transaction {later} of 20"),
         "public.orders id=4 is not as the UPDATE",
-        "public.orders id=5, which transaction",
+        "public.orders id=5: duplicate key",
         "public.orders id=301 is not as the INSERT",
         "public.child id=2: ",
         "public.orders: 1 inserted again, 2 changed back, 1 deleted again",
@@ -309,6 +309,142 @@ fn refusals(c: &Cluster, archive: &Path) {
             message,
         );
     }
+}
+
+/// The script, run by psql: what it warns of.
+fn by_psql(c: &Cluster, xid: &str) -> String {
+    let (status, script, error) = asked(&c.database_directory(), "undo", &["--xid", xid]);
+    assert_eq!(status, 0, "{error}");
+    let output = c.psql_bytes(c.database(), script.as_bytes());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_is_done_by_half() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE parent (id int PRIMARY KEY, t text); CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent ON DELETE CASCADE ON UPDATE CASCADE); \
+         CREATE TABLE loose (id int PRIMARY KEY, parent int REFERENCES parent ON DELETE SET NULL); \
+         CREATE TABLE grown (id int PRIMARY KEY); \
+         CREATE TABLE regions (id int, region text, v int, PRIMARY KEY (id, region)) PARTITION BY LIST (region); \
+         CREATE TABLE north PARTITION OF regions FOR VALUES IN ('north'); CREATE TABLE south PARTITION OF regions FOR VALUES IN ('south'); \
+         CREATE TABLE reused (id int PRIMARY KEY, v text); \
+         CREATE TABLE stamped (id int PRIMARY KEY, v int, at timestamptz); \
+         CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.at := clock_timestamp(); RETURN NEW; END$$; \
+         CREATE TRIGGER stamp BEFORE UPDATE ON stamped FOR EACH ROW EXECUTE FUNCTION stamp(); \
+         CREATE TABLE lazy (id int PRIMARY KEY, v int UNIQUE DEFERRABLE INITIALLY DEFERRED); \
+         CREATE TABLE plain (a int)",
+    );
+    c.sql(
+        "INSERT INTO parent VALUES (10, 'x'), (20, 'x'); INSERT INTO child VALUES (10, 10), (11, 10); INSERT INTO loose VALUES (10, 10); \
+         INSERT INTO regions VALUES (1, 'north', 1), (2, 'north', 2); INSERT INTO reused VALUES (1, 'a'); INSERT INTO stamped VALUES (1, 1, NULL); \
+         INSERT INTO lazy VALUES (1, 1), (2, 2); INSERT INTO plain VALUES (1), (1), (1)",
+    );
+    c.sql("SELECT incr_dump()");
+    let before = state(&c);
+
+    // What an action of a foreign key has done is taken back with its cause, whichever comes first.
+    let cascaded = transaction(&c, "DELETE FROM parent WHERE id = 10");
+    let twice = transaction(
+        &c,
+        "UPDATE stamped SET v = 2; UPDATE stamped SET v = 3; INSERT INTO grown VALUES (7); DELETE FROM grown",
+    );
+    let deleted = transaction(
+        &c,
+        "DELETE FROM lazy WHERE id = 1; UPDATE lazy SET v = 1 WHERE id = 2",
+    );
+    let keyless = transaction(
+        &c,
+        "DELETE FROM plain WHERE ctid = (SELECT min(ctid) FROM plain)",
+    );
+    c.flush();
+    let after = state(&c);
+    for xid in [&cascaded, &twice, &deleted, &keyless] {
+        let said = by_psql(&c, xid);
+        assert!(!said.contains("WARNING"), "{said}");
+    }
+    // The trigger's stamp stays, as for any client.
+    c.sql("ALTER TABLE stamped DISABLE TRIGGER stamp; UPDATE stamped SET at = NULL; ALTER TABLE stamped ENABLE TRIGGER stamp");
+    assert_eq!(state(&c), before);
+    c.flush();
+    let (status, said) = undo(&c, &["--xid", &keyless, "--apply"]);
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("has inserted one like it later"), "{said}");
+    assert_eq!(state(&c), before);
+    assert_ne!(after, before);
+
+    // Rows that refer to an inserted one are somebody else's.
+    let parents = transaction(&c, "INSERT INTO parent VALUES (1, 'a'), (2, 'b'), (3, 'c')");
+    let grown = transaction(&c, "INSERT INTO grown VALUES (1), (2)");
+    let moved = transaction(&c, "UPDATE regions SET region = 'south', v = 0");
+    let reused = transaction(&c, "UPDATE reused SET v = 'b'");
+    c.sql("INSERT INTO child VALUES (1, 1); INSERT INTO loose VALUES (2, 2)");
+    c.sql("ALTER TABLE grown ADD note text; UPDATE grown SET note = 'precious' WHERE id = 1");
+    c.sql("UPDATE regions SET v = 5 WHERE id = 1");
+    c.sql("DELETE FROM reused; INSERT INTO reused VALUES (1, 'b')");
+    c.flush();
+    c.sql("BEGIN; CREATE TABLE kept AS SELECT 1; COMMIT");
+    let others = [
+        (
+            &parents,
+            vec![
+                "public.parent id=1: rows of child refer to it",
+                "public.parent id=2: rows of loose refer to it",
+            ],
+        ),
+        (&grown, vec!["public.grown id=1 is not as the INSERT"]),
+        (
+            &moved,
+            vec!["public.south id=1 region=south is not as the INSERT"],
+        ),
+        (&reused, vec!["public.reused id=1 is not as the UPDATE"]),
+    ];
+    let now = state(&c);
+    for (xid, conflicts) in &others {
+        let (status, said) = undo(&c, &["--xid", xid]);
+        assert_eq!(status, 1, "{said}");
+        for conflict in conflicts {
+            assert!(said.contains(conflict), "{conflict}\n{said}");
+        }
+        assert_eq!(
+            said.matches("left as it is").count(),
+            conflicts.len(),
+            "{said}"
+        );
+    }
+    assert_eq!(state(&c), now);
+    for (xid, conflicts) in &others {
+        let said = by_psql(&c, xid);
+        assert_eq!(said.matches("WARNING").count(), conflicts.len(), "{said}");
+    }
+    assert_eq!(
+        c.sql("SELECT string_agg(id::text, ',' ORDER BY id) FROM parent"),
+        "1,2,10,20"
+    );
+    assert_eq!(c.sql("SELECT parent FROM loose WHERE id = 2"), "2");
+    assert_eq!(c.sql("SELECT parent FROM child WHERE id = 1"), "1");
+    assert_eq!(c.sql("SELECT * FROM grown"), "1|precious");
+    assert_eq!(
+        c.sql("SELECT * FROM regions ORDER BY id"),
+        "1|south|5\n2|north|2"
+    );
+    assert_eq!(c.sql("SELECT * FROM reused"), "1|b");
+
+    // A column that the files do not know, and a key that is none any more.
+    let keyed = transaction(&c, "UPDATE reused SET v = 'c'");
+    c.flush();
+    c.sql("ALTER TABLE reused DROP CONSTRAINT reused_pkey; INSERT INTO reused VALUES (1, 'c')");
+    let (status, said) = undo(&c, &["--xid", &keyed, "--apply"]);
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("is several rows"), "{said}");
+    let script = asked(&c.database_directory(), "undo", &["--xid", &keyed]).1;
+    assert!(!c
+        .psql_bytes(c.database(), script.as_bytes())
+        .status
+        .success());
+    assert_eq!(c.sql("SELECT count(*) FROM reused WHERE v = 'c'"), "2");
 }
 
 /// A small generator: the same numbers in each run of a seed.

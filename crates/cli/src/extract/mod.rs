@@ -8,7 +8,7 @@
 
 mod describe;
 mod format;
-mod sink;
+pub mod sink;
 
 use std::path::PathBuf;
 

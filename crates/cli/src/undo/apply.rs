@@ -1,20 +1,21 @@
 //! Takes changes back in a database, in one transaction.
-//!
-//! Several statements are sent at once, behind a savepoint; if one of them fails, they are done again one by one, so that only
-//! what a constraint refuses is left.
 
+use archive::segment::Key;
 use archive_query::history::literal::name_of;
 use futures_util::future::join_all;
 use tokio_postgres::types::Type;
 use tokio_postgres::Client;
 
-use super::collect::{Former, Undone};
-use super::script::{not_taken_back, SETTINGS};
-use crate::connection::{guarded, Session};
+use super::collect::Former;
+use super::machine;
+use super::script::{in_encoding, Units, SETTINGS};
+use super::undone::Undone;
+use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::shown::line;
+use archive_query::report::text::readable;
 
-/// Statements that are sent at once.
+/// Units that are sent at once.
 const AT_ONCE: usize = 100;
 
 /// What became of it.
@@ -40,7 +41,7 @@ pub struct How<'a> {
 /// Takes the changes back, the last one first.
 pub async fn run(
     conninfo: &str,
-    undone: &[Undone],
+    units: &Units<'_>,
     tables: &[Former],
     how: &How<'_>,
 ) -> Result<Done> {
@@ -64,15 +65,31 @@ pub async fn run(
         warnings,
         ..Done::default()
     };
-    let steps: Vec<&Undone> = undone.iter().rev().collect();
-    for steps in steps.chunks(AT_ONCE) {
-        several(&session, steps, tables, &mut done).await?;
+    let key = Key::random().map_err(|error| Error::failed(error.to_string(), ""))?;
+    let key = key.as_str();
+    for statement in machine::preparation(key, how.has_triggers) {
+        session.client.batch_execute(&statement).await?;
     }
-    // What is deferred is checked before it counts.
-    session
-        .client
-        .batch_execute("SET CONSTRAINTS ALL IMMEDIATE")
-        .await?;
+    let shown = in_encoding(how.encoding);
+    for (from, units) in units.chunks(AT_ONCE).enumerate() {
+        let lines: Vec<Vec<u8>> = units
+            .iter()
+            .enumerate()
+            .map(|(nth, unit)| machine::unit(key, from * AT_ONCE + nth, unit, tables, &shown))
+            .collect();
+        let sent = join_all(lines.iter().map(|line| session.statement(line))).await;
+        sent.into_iter().collect::<Result<Vec<u64>>>()?;
+    }
+    for former in tables {
+        session.script(&machine::columns(key, former)).await?;
+    }
+    let work = machine::work(key);
+    session.client.batch_execute(&work).await.map_err(|error| {
+        let error = Error::from(error);
+        let message = format!("{error}: nothing was taken back");
+        error.with_message(message)
+    })?;
+    done.read(&session, key, units, tables).await?;
     let is_complete = done.conflicts.is_empty();
     done.is_kept = how.is_applied && (is_complete || !how.is_strict);
     let end = if done.is_kept { "COMMIT" } else { "ROLLBACK" };
@@ -94,10 +111,6 @@ async fn prepare(session: &Session, how: &How<'_>) -> Result<()> {
          ORDER BY s.setrole OPERATOR(pg_catalog.<>) 0 DESC, s.setdatabase OPERATOR(pg_catalog.<>) 0 DESC LIMIT 1), \
         (SELECT boot_val FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'search_path')), true)";
     session.client.batch_execute(SETTINGS).await?;
-    session
-        .client
-        .batch_execute("SET CONSTRAINTS ALL DEFERRED")
-        .await?;
     if !how.has_triggers {
         let set = "SET LOCAL session_replication_role = replica";
         session.client.batch_execute(set).await?;
@@ -127,7 +140,7 @@ async fn ensure_same(session: &Session, former: &Former) -> Result<()> {
     for column in &former.table.columns {
         let name = name_of(&column.name);
         let there = rows.iter().find(|row| row.get::<_, &[u8]>(0) == &*name);
-        let name = line(&archive_query::report::text::readable(&column.name));
+        let name = line(&readable(&column.name));
         let why = match there {
             None => "does not exist",
             Some(row) if row.get::<_, bool>(2) => "is generated",
@@ -154,84 +167,46 @@ async fn has_triggers(session: &Session, former: &Former) -> Result<bool> {
     Ok(rows[0].get(0))
 }
 
-/// Several statements at once; one by one, if that fails.
-async fn several(
-    session: &Session,
-    steps: &[&Undone],
-    tables: &[Former],
-    done: &mut Done,
-) -> Result<()> {
-    let statements = steps.iter().map(|step| step.statement(tables));
-    let statements: Vec<(&&Undone, Vec<u8>)> = steps
-        .iter()
-        .zip(statements)
-        .filter_map(|(step, statement)| Some((step, statement?)))
-        .collect();
-    let together = guarded(&session.client, async {
-        let all = statements.iter().map(|(_, text)| session.statement(text));
-        join_all(all)
-            .await
-            .into_iter()
-            .collect::<Result<Vec<u64>>>()
-    });
-    match together.await {
-        Ok(counts) => {
-            for ((step, _), count) in statements.iter().zip(counts) {
-                done.take(step, tables, count)?;
-            }
-            Ok(())
-        }
-        Err(error) if error.is_of_server() => Err(error),
-        Err(_) => {
-            for (step, text) in &statements {
-                match session.attempt(text).await {
-                    Ok(count) => done.take(step, tables, count)?,
-                    Err(error) => done.refused(step, tables, error)?,
-                }
-            }
-            Ok(())
-        }
-    }
-}
-
 impl Done {
-    fn take(&mut self, step: &Undone, tables: &[Former], count: u64) -> Result<()> {
-        match count {
-            0 => self.conflicts.push(not_taken_back(step, tables)),
-            1 => {
-                let nth = match step.operation() {
-                    "INSERT" => 0,
-                    "UPDATE" => 1,
-                    _ => 2,
-                };
-                self.counts[step.table][nth] += 1;
-            }
-            _ => {
-                let message = format!("{} is {count} rows in the target", step.row(tables));
-                let hint = "Its key is not unique there. Nothing was taken back.";
-                return Err(Error::failed(message, hint));
+    /// What became of the units.
+    async fn read(
+        &mut self,
+        session: &Session,
+        key: &str,
+        units: &Units<'_>,
+        tables: &[Former],
+    ) -> Result<()> {
+        let query = format!(
+            "SELECT unit, step, CASE WHEN is_refused THEN pg_catalog.textsend(said) END FROM pg_temp.undo_{key} ORDER BY unit"
+        );
+        for row in session.client.query_typed(&query, &[]).await? {
+            let nth: i64 = row.get(0);
+            let unit = usize::try_from(nth).ok().and_then(|nth| units.get(nth));
+            let Some(unit) = unit else { continue };
+            let step: Option<i32> = row.get(1);
+            let step = step.and_then(|step| usize::try_from(step - 1).ok());
+            match (
+                step.and_then(|step| unit.get(step)),
+                row.get::<_, Option<&[u8]>>(2),
+            ) {
+                (Some((undone, _)), _) => self.conflicts.push(undone.not_taken_back(tables)),
+                (None, Some(said)) => {
+                    let rows: Vec<String> = unit.iter().map(|(it, _)| it.row(tables)).collect();
+                    let said = readable(said);
+                    self.conflicts.push(format!("{}: {said}", rows.join(", ")));
+                }
+                (None, None) => unit.iter().for_each(|(undone, _)| self.count(undone)),
             }
         }
         Ok(())
     }
 
-    /// What a constraint refuses is a conflict; any other error ends it.
-    fn refused(&mut self, step: &Undone, tables: &[Former], error: Error) -> Result<()> {
-        let code = match &error {
-            Error::Server(error) => error.code().map(|code| code.code().to_owned()),
-            _ => None,
+    fn count(&mut self, undone: &Undone) {
+        let nth = match undone.operation() {
+            "INSERT" => 0,
+            "UPDATE" => 1,
+            _ => 2,
         };
-        // Class 23, and generated_always: an identity column that only the server sets.
-        let is_conflict = code.is_some_and(|code| code.starts_with("23") || code == "428C9");
-        if !is_conflict {
-            let message = format!("{}: {error}", step.row(tables));
-            return Err(error.with_message(message));
-        }
-        // Without where in our statement it was.
-        let error = error.to_string();
-        let said: Vec<&str> = error.lines().take(2).map(str::trim).collect();
-        let row = step.row(tables);
-        self.conflicts.push(format!("{row}: {}", said.join(" ")));
-        Ok(())
+        self.counts[undone.table][nth] += 1;
     }
 }

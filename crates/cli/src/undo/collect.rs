@@ -1,16 +1,17 @@
 //! The changes that are taken back, each with the whole row before and after, and who has changed the row later.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 
 use archive::Lsn;
 use archive_query::history::Value;
 use archive_query::past::quoting::{written, written_table};
-use archive_query::past::{Change, Kind, Observer, Shape, Tables};
+use archive_query::past::{Change, Kind, Observer, Past, Shape, Tables};
 use archive_query::report::text::readable;
 
-use super::statement::{self, Column, Table};
+use super::statement::{Column, Table};
+use super::undone::{Row, Undone};
 use super::wanted::{Choice, Wanted};
 use crate::error::{Error, Result};
 use crate::restore::part::wanted::Name;
@@ -20,24 +21,11 @@ use crate::stretch::reading::Commit;
 /// All values of the changes may take so much memory, in bytes.
 const MOST: usize = 1 << 30;
 
-type Row = Vec<Value<'static>>;
-
-/// A change that is taken back.
-pub struct Undone {
-    pub commit: Commit,
-    /// Its place among the tables.
-    pub table: usize,
-    pub before: Option<Row>,
-    pub after: Option<Row>,
-    /// Who has changed the row since, if it was not one of those that are taken back.
-    pub later: Option<Commit>,
-}
-
 /// A table with the columns that it had.
 pub struct Former {
     pub oid: u32,
     pub name: Name,
-    shape: Shape,
+    pub shape: Shape,
     /// As it is written in statements.
     pub table: Table,
     /// The places of the columns that identify a row.
@@ -55,11 +43,18 @@ impl Former {
 pub struct Collect<'a> {
     wanted: HashSet<Lsn>,
     choice: &'a Choice<'a>,
-    keys: &'a std::collections::BTreeMap<Name, Vec<Vec<u8>>>,
+    keys: &'a BTreeMap<Name, Vec<(Lsn, Option<Vec<Vec<u8>>>)>>,
     pub tables: Vec<Former>,
     pub undone: Vec<Undone>,
-    /// The changes whose row is so at present, by its contents.
-    current: HashMap<(u32, u64), Vec<usize>>,
+    /// What is undone of a row, by its number.
+    of_row: HashMap<u64, Vec<usize>>,
+    /// Rows that are there, and rows that were deleted, by their contents.
+    there: HashMap<(u32, u64), Vec<usize>>,
+    gone: HashMap<(u32, u64), Vec<usize>>,
+    /// DELETEs and INSERTs, which may be moves of a row.
+    pub moves: Vec<(Lsn, usize, bool)>,
+    /// So many changes were taken.
+    pub taken: u64,
     bytes: usize,
 }
 
@@ -71,7 +66,11 @@ impl<'a> Collect<'a> {
             keys: &wanted.keys,
             tables: Vec::new(),
             undone: Vec::new(),
-            current: HashMap::new(),
+            of_row: HashMap::new(),
+            there: HashMap::new(),
+            gone: HashMap::new(),
+            moves: Vec::new(),
+            taken: 0,
             bytes: 0,
         }
     }
@@ -87,16 +86,9 @@ impl<'a> Collect<'a> {
             lsn: transaction.commit_lsn,
             at: transaction.commit_time,
         };
-        let before = change.before.map(|row| (change.oid, hash(row)));
-        let after = change.after.map(|row| (change.oid, hash(row)));
-        let met = before
-            .and_then(|key| self.current.remove(&key))
-            .unwrap_or_default();
         let is_wanted = self.wanted.contains(&commit.lsn) && self.choice.has_table(&name);
         if !is_wanted {
-            for nth in met {
-                self.undone[nth].later.get_or_insert(commit);
-            }
+            self.others(change, commit);
             return Ok(());
         }
         if !matches!(change.kind, Kind::Inserted | Kind::Updated | Kind::Deleted) {
@@ -108,30 +100,112 @@ impl<'a> Collect<'a> {
             let hint = format!("pg_incrbackup restore --table '{table}' --into-schema before --before-xid {} makes it beside the live one.", commit.xid);
             return Err(Error::failed(message, hint));
         }
+        self.taken += 1;
         let table = self.table(change, &name);
-        let number = self.undone.len();
-        if let Some(after) = after {
-            let there = self.current.entry(after).or_default();
-            there.extend(met);
-            there.push(number);
+        if change.kind != Kind::Inserted {
+            let keys = self.keys.get(&name).into_iter().flatten();
+            let known = keys.take_while(|(lsn, _)| *lsn <= commit.lsn).last();
+            let columns = known.and_then(|(_, key)| key.as_ref());
+            let place = |wanted: &Vec<u8>| change.shape.stored().position(|it| it.name == *wanted);
+            let key = columns.and_then(|columns| columns.iter().map(place).collect());
+            self.tables[table].key = key;
         }
-        let owned =
-            |row: &[Value<'_>]| row.iter().map(|value| value.clone().into_owned()).collect();
-        let undone = Undone {
-            commit,
-            table,
-            before: change.before.map(owned),
-            after: change.after.map(owned),
-            later: None,
-        };
-        self.bytes += undone.size();
-        self.undone.push(undone);
+        let number = self.undo(change, commit, table);
+        if change.kind != Kind::Updated {
+            let is_inserted = change.kind == Kind::Inserted;
+            self.moves.push((commit.lsn, number, is_inserted));
+        }
         if self.bytes > MOST {
             let message = format!("the changes are more than {}", size(MOST as u64));
             let hint = "Take back fewer at once, the newest first; or pg_incrbackup restore --table makes the table as it was.";
             return Err(Error::failed(message, hint));
         }
         Ok(())
+    }
+
+    /// Adds a change to what is undone of its row, unless somebody else has changed the row between.
+    fn undo(&mut self, change: &Change<'_>, commit: Commit, table: usize) -> usize {
+        let owned =
+            |row: &[Value<'_>]| row.iter().map(|value| value.clone().into_owned()).collect();
+        let after: Option<Row> = change.after.map(owned);
+        let last = self.taken;
+        let there = self.of_row.get(&change.row).and_then(|all| all.last());
+        let open = there.copied().filter(|nth| {
+            let undone = &self.undone[*nth];
+            undone.later.is_none() && undone.table == table
+        });
+        let number = match open {
+            Some(nth) => {
+                let undone = &mut self.undone[nth];
+                self.bytes -= undone.size();
+                (undone.commit, undone.last, undone.after) = (commit, last, after);
+                nth
+            }
+            None => {
+                self.undone.push(Undone {
+                    commit,
+                    table,
+                    before: change.before.map(owned),
+                    after,
+                    last,
+                    later: None,
+                    is_gone: false,
+                    alike: None,
+                });
+                let number = self.undone.len() - 1;
+                self.of_row.entry(change.row).or_default().push(number);
+                number
+            }
+        };
+        let undone = &self.undone[number];
+        self.bytes += undone.size();
+        match (&undone.before, &undone.after) {
+            (_, Some(row)) => {
+                let there = self.there.entry((change.oid, hash(row))).or_default();
+                there.push(number);
+            }
+            (Some(row), None) => {
+                let gone = self.gone.entry((change.oid, hash(row))).or_default();
+                gone.push(number);
+            }
+            (None, None) => {}
+        }
+        number
+    }
+
+    /// A change of somebody else.
+    fn others(&mut self, change: &Change<'_>, commit: Commit) {
+        if let Some(row) = change.before {
+            let is_gone = change.kind != Kind::Updated;
+            let met = self.of_row.get(&change.row).cloned();
+            // Of rows that are the same it may be any.
+            let met = met.or_else(|| {
+                let alike = self.there.get(&(change.oid, hash(row)))?;
+                let is_it = |nth: &&usize| {
+                    let undone = &self.undone[**nth];
+                    let is_so = undone.after.as_deref().is_some_and(|after| after == row);
+                    is_so && undone.later.is_none()
+                };
+                Some(vec![*alike.iter().find(is_it)?])
+            });
+            for nth in met.into_iter().flatten() {
+                let undone = &mut self.undone[nth];
+                undone.later.get_or_insert(commit);
+                undone.is_gone |= is_gone;
+            }
+        }
+        if let Some(row) = change.after {
+            let alike = self.gone.get(&(change.oid, hash(row)));
+            let is_open = |nth: &&usize| {
+                let undone = &self.undone[**nth];
+                undone.after.is_none() && undone.later.is_none()
+            };
+            if let Some(nth) = alike.and_then(|alike| alike.iter().find(is_open)) {
+                let undone = &mut self.undone[*nth];
+                undone.later = Some(commit);
+                undone.is_gone = true;
+            }
+        }
     }
 
     fn table(&mut self, change: &Change<'_>, name: &Name) -> usize {
@@ -149,9 +223,6 @@ impl<'a> Collect<'a> {
                 type_: column.type_.clone(),
             })
             .collect();
-        let place = |wanted: &Vec<u8>| change.shape.stored().position(|it| it.name == *wanted);
-        let key = self.keys.get(name);
-        let key = key.and_then(|columns| columns.iter().map(place).collect());
         self.tables.push(Former {
             oid: change.oid,
             name: name.clone(),
@@ -160,8 +231,9 @@ impl<'a> Collect<'a> {
                 name: written_table(change.name),
                 columns,
                 is_partitioned: false,
+                added: Vec::new(),
             },
-            key,
+            key: None,
         });
         self.tables.len() - 1
     }
@@ -204,6 +276,55 @@ impl<'a> Collect<'a> {
                 }
             }
             former.table.is_partitioned = table.is_partitioned;
+            let is_new = |column: &&archive_query::past::Column| {
+                let mut stored = former.shape.stored();
+                !stored.any(|it| it.number == column.number)
+            };
+            let added = table.shape.stored().filter(is_new).map(|column| {
+                let written = Column {
+                    name: written(&column.name),
+                    type_: column.type_.clone(),
+                };
+                (written, column.missing.clone().into_owned())
+            });
+            former.table.added = added.collect();
+        }
+        Ok(())
+    }
+}
+
+impl Collect<'_> {
+    /// Notes how many rows the files have at their end with the values of each deleted one.
+    pub fn count_alike(&mut self, past: &Past) -> Result<()> {
+        let mut counts: BTreeMap<usize, HashMap<u64, u64>> = BTreeMap::new();
+        for undone in &self.undone {
+            if let (Some(row), None) = (&undone.before, &undone.after) {
+                let of_table = counts.entry(undone.table).or_default();
+                of_table.insert(hash(row), 0);
+            }
+        }
+        for (nth, counts) in &mut counts {
+            let former = &self.tables[*nth];
+            let Some(now) = past.tables().all.get(&former.oid) else {
+                continue;
+            };
+            let place = |wanted: &archive_query::past::Column| {
+                now.shape.stored().position(|it| it.number == wanted.number)
+            };
+            let places: Vec<usize> = former.shape.stored().filter_map(place).collect();
+            past.rows(former.oid, &mut |row| {
+                let row: Vec<&Value<'_>> = places.iter().map(|nth| &row[*nth]).collect();
+                if let Some(count) = counts.get_mut(&hash(&row)) {
+                    *count += 1;
+                }
+                Ok(())
+            })?;
+        }
+        for undone in &mut self.undone {
+            if let (Some(row), None) = (&undone.before, &undone.after) {
+                let of_table = counts.get(&undone.table);
+                undone.alike = of_table.and_then(|counts| counts.get(&hash(row)).copied());
+            }
         }
         Ok(())
     }
@@ -218,70 +339,7 @@ impl Observer for Collect<'_> {
     }
 }
 
-impl Undone {
-    fn size(&self) -> usize {
-        let of_value = |value: &Value<'_>| {
-            let length = match value {
-                Value::Null => 0,
-                Value::Text(text) => text.len(),
-            };
-            length + std::mem::size_of::<Value<'_>>()
-        };
-        let of_row = |row: &Option<Row>| row.iter().flatten().map(of_value).sum::<usize>();
-        std::mem::size_of::<Undone>() + of_row(&self.before) + of_row(&self.after)
-    }
-
-    /// `INSERT`, as it was done.
-    pub fn operation(&self) -> &'static str {
-        match (&self.before, &self.after) {
-            (None, _) => "INSERT",
-            (Some(_), Some(_)) => "UPDATE",
-            (Some(_), None) => "DELETE",
-        }
-    }
-
-    /// The statement that takes it back; `None` for a change that changed nothing.
-    pub fn statement(&self, tables: &[Former]) -> Option<Vec<u8>> {
-        let former = &tables[self.table];
-        let change = match (&self.before, &self.after) {
-            (None, Some(after)) => statement::Change::Insert(after),
-            (Some(before), Some(after)) => {
-                statement::Change::Update(before, after, former.key.as_deref())
-            }
-            (Some(before), None) => statement::Change::Delete(before),
-            (None, None) => return None,
-        };
-        statement::taking_back(&former.table, change)
-    }
-
-    /// `public.orders id=5`, for people.
-    pub fn row(&self, tables: &[Former]) -> String {
-        const MOST: usize = 60;
-        let former = &tables[self.table];
-        let Some(row) = self.after.as_ref().or(self.before.as_ref()) else {
-            return former.shown();
-        };
-        let places = former.key.clone().unwrap_or_else(|| vec![0]);
-        let columns = places.iter().filter_map(|nth| {
-            let column = former.table.columns.get(*nth)?;
-            let value = match row.get(*nth)? {
-                Value::Null => "NULL".to_owned(),
-                Value::Text(text) => {
-                    let text = line(&readable(text));
-                    let short: String = text.chars().take(MOST).collect();
-                    let more = if short.len() < text.len() { "..." } else { "" };
-                    format!("{short}{more}")
-                }
-            };
-            let name = line(&readable(&column.name));
-            Some(format!("{name}={value}"))
-        });
-        let columns: Vec<String> = columns.collect();
-        format!("{} {}", former.shown(), columns.join(" "))
-    }
-}
-
-fn hash(row: &[Value<'_>]) -> u64 {
+fn hash<V: Hash>(row: &[V]) -> u64 {
     let mut hasher = DefaultHasher::new();
     row.hash(&mut hasher);
     hasher.finish()

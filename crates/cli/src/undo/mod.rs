@@ -1,26 +1,29 @@
 //! `pg_incrbackup undo`: takes back what transactions have done to rows.
 //!
 //! What a row was before is in the files: rows are read from the base up to the first of the transactions, and followed from
-//! there to the end ([`archive_query::past`]), so it is also known who has changed them later. Each change is taken back by one
-//! statement, guarded by the state that the change left, the last one first.
+//! there to the end ([`archive_query::past`]), so it is also known who has changed them later. What is undone of a row is taken back
+//! by one statement, guarded by the state that the last of the changes left, the last one first.
 //!
 //! | room | what it does |
 //! | --- | --- |
 //! | [`options`] | the command line |
 //! | [`wanted`] | which transactions, and what of them cannot be taken back |
 //! | [`collect`] | their changes, with the whole rows |
+//! | [`undone`] | what is undone of a row, and of which rows together |
 //! | [`statement`] | the statement that takes one back |
+//! | [`machine`] | what the server does with all of them |
 //! | [`script`] | all of them for psql |
 //! | [`apply`] | all of them in a database |
 
 mod apply;
 mod collect;
+mod machine;
 mod options;
 mod script;
 mod statement;
+mod undone;
 mod wanted;
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
 use archive_query::catalog::Catalog;
@@ -29,6 +32,7 @@ use serde_json::json;
 
 use crate::connection::block_on;
 use crate::error::{Error, Outcome, Result};
+use crate::extract::sink::Sink;
 use crate::output::Output;
 use crate::restore::part::pattern::Pattern;
 use crate::restore::plan::Moment;
@@ -37,8 +41,11 @@ use crate::source;
 use crate::stretch::rows::{Rows, Tables};
 use crate::stretch::{Asked, Stretch};
 use apply::{Done, How};
-use collect::{Collect, Former, Undone};
+use collect::{Collect, Former};
 pub use options::Undo;
+use script::Units;
+use statement::Step;
+use undone::Undone;
 use wanted::{Choice, Wanted};
 
 pub fn run(options: &Undo, output: &Output) -> Result<Outcome> {
@@ -91,8 +98,29 @@ pub fn run(options: &Undo, output: &Output) -> Result<Outcome> {
     let mut collect = Collect::new(&wanted, &choice);
     past.advance(&mut collect)?;
     collect.ensure_as_now(past.tables())?;
-    let Collect { undone, tables, .. } = collect;
-    write_script(options, &undone, &tables, &encoding)?;
+    if collect.taken != wanted.changes {
+        let message = format!(
+            "{} of {} changes were not found again: a table was called otherwise at the base, then, and at the end",
+            wanted.changes.abs_diff(collect.taken),
+            wanted.changes
+        );
+        let hint = "Name tables with --table, or restore --table makes a table as it was beside the live one.";
+        return Err(Error::failed(message, hint));
+    }
+    collect.count_alike(&past)?;
+    let Collect {
+        undone,
+        tables,
+        moves,
+        ..
+    } = collect;
+    let units = undone::units(&undone, &moves, &tables, past.tables());
+    let with_step = |nth: usize| Some((&undone[nth], undone[nth].step(&tables)?));
+    let units = units
+        .into_iter()
+        .map(|unit| unit.into_iter().filter_map(with_step).collect());
+    let units: Vec<Vec<(&Undone, Step)>> = units.filter(|unit: &Vec<_>| !unit.is_empty()).collect();
+    write_script(options, &units, &tables, &encoding)?;
     let Some(target) = &options.target else {
         return Ok(Outcome::Done);
     };
@@ -102,14 +130,14 @@ pub fn run(options: &Undo, output: &Output) -> Result<Outcome> {
         is_strict: options.strict,
         has_triggers: !options.no_triggers,
     };
-    let done = block_on(apply::run(target, &undone, &tables, &how))?;
+    let done = block_on(apply::run(target, &units, &tables, &how))?;
     Ok(report(output, &done, &tables, &how))
 }
 
 /// To the file, or to standard output where nothing else is asked for.
 fn write_script(
     options: &Undo,
-    undone: &[Undone],
+    units: &Units<'_>,
     tables: &[Former],
     encoding: &str,
 ) -> Result<()> {
@@ -118,15 +146,16 @@ fn write_script(
         move |error: io::Error| Error::failed(format!("could not write {place}: {error}"), "")
     };
     if let Some(path) = &options.output {
-        let place = format!("\"{}\"", path.display());
-        let file = File::create(path).map_err(failed(place.clone()))?;
-        let mut out = BufWriter::new(file);
-        let written = script::write(&mut out, undone, tables, encoding, has_triggers);
-        return written.and_then(|()| out.flush()).map_err(failed(place));
+        let mut sink = Sink::open(Some(path))?;
+        let mut script = Vec::new();
+        script::write(&mut script, units, tables, encoding, has_triggers)
+            .map_err(failed("the script".to_owned()))?;
+        sink.write(&script)?;
+        return sink.finish();
     }
     if options.target.is_none() {
         let mut out = BufWriter::new(io::stdout());
-        let written = script::write(&mut out, undone, tables, encoding, has_triggers);
+        let written = script::write(&mut out, units, tables, encoding, has_triggers);
         match written.and_then(|()| out.flush()) {
             // A reader that has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}

@@ -1,16 +1,17 @@
-//! The statement that takes one row change back, guarded by the state that the change left.
+//! How one row is taken back: how it is found, in the state that the changes left, and what is done with it.
 //!
-//! | undone | statement | does nothing if |
+//! | undone | done | if it is found by |
 //! | --- | --- | --- |
-//! | INSERT | DELETE | a value of the row is another one |
-//! | UPDATE | UPDATE of the columns that it changed | one of these columns has another value |
-//! | DELETE | INSERT … ON CONFLICT DO NOTHING | a row with a unique value of it is there |
+//! | INSERT | DELETE | all of its values, and nothing in columns that came later |
+//! | UPDATE | UPDATE of the columns that it changed | its key and these columns, or all |
+//! | DELETE | INSERT | as many rows with these values as the files have |
 //!
 //! Values are compared by their texts, as the files have them: every type has one, and an equality operator may be missing
 //! (json, point) or take different values for the same. Beside that, columns of common types are compared by their operator, for
 //! which an index may be used. All names and operators are qualified: the session's search_path is the user's.
 
 use archive::literal::push_literal;
+use archive_query::history::literal::name_of;
 use archive_query::history::Value;
 
 /// A column with values in the files.
@@ -30,6 +31,21 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// Its rows are in its partitions.
     pub is_partitioned: bool,
+    /// Columns that came later, each with the value that rows of before have in it.
+    pub added: Vec<(Column, Value<'static>)>,
+}
+
+/// What takes a change back; each text on one line, without a semicolon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// `DELETE FROM t`, `UPDATE t SET …` of the row that is found, or an INSERT.
+    pub act: Vec<u8>,
+    /// Where the row is, which is locked; two rows are an error. None for an INSERT.
+    pub find: Option<Vec<u8>>,
+    /// How many rows with these values there are. For an INSERT.
+    pub alike: Option<Vec<u8>>,
+    /// The columns that are changed, as they are called; none for a DELETE or INSERT.
+    pub changed: Vec<Vec<u8>>,
 }
 
 /// What a change made of a row: its values, in the order of the columns.
@@ -63,8 +79,8 @@ const COMMON: [&[u8]; 14] = [
     b"real",
 ];
 
-/// The statement, on one line, without a semicolon. `None` where the change left the row as it was.
-pub fn taking_back(table: &Table, change: Change<'_>) -> Option<Vec<u8>> {
+/// `None` where the change left the row as it was.
+pub fn taking_back(table: &Table, change: Change<'_>) -> Option<Step> {
     match change {
         Change::Insert(new) => Some(delete(table, new)),
         Change::Update(old, new, key) => update(table, old, new, key),
@@ -80,12 +96,17 @@ fn push_target(out: &mut Vec<u8>, table: &Table) {
     out.extend_from_slice(&table.name);
 }
 
-fn delete(table: &Table, new: &[Value<'_>]) -> Vec<u8> {
-    let mut out = b"DELETE FROM ".to_vec();
-    push_target(&mut out, table);
-    let all: Vec<usize> = (0..new.len()).collect();
-    push_one_of_the_same(&mut out, table, new, &all);
-    out
+fn delete(table: &Table, new: &[Value<'_>]) -> Step {
+    let mut act = b"DELETE FROM ".to_vec();
+    push_target(&mut act, table);
+    let added = table.added.iter().map(|(column, value)| (column, value));
+    let guards: Vec<_> = table.columns.iter().zip(new).chain(added).collect();
+    Step {
+        act,
+        find: Some(finding(table, &guards, 1)),
+        alike: None,
+        changed: Vec::new(),
+    }
 }
 
 fn update(
@@ -93,76 +114,86 @@ fn update(
     old: &[Value<'_>],
     new: &[Value<'_>],
     key: Option<&[usize]>,
-) -> Option<Vec<u8>> {
+) -> Option<Step> {
     let changed: Vec<usize> = (0..new.len())
         .filter(|nth| old[*nth] != new[*nth])
         .collect();
     if changed.is_empty() {
         return None;
     }
-    let mut out = b"UPDATE ".to_vec();
-    push_target(&mut out, table);
+    let mut act = b"UPDATE ".to_vec();
+    push_target(&mut act, table);
     for (at, nth) in changed.iter().enumerate() {
-        out.extend_from_slice(if at == 0 { b" SET " } else { b", " });
-        out.extend_from_slice(&table.columns[*nth].name);
-        out.extend_from_slice(b" = ");
-        push_value(&mut out, &old[*nth]);
+        act.extend_from_slice(if at == 0 { b" SET " } else { b", " });
+        act.extend_from_slice(&table.columns[*nth].name);
+        act.extend_from_slice(b" = ");
+        push_value(&mut act, &old[*nth]);
     }
-    match key {
+    let (places, most) = match key {
         Some(key) => {
-            let mut guards = key.to_vec();
-            guards.extend(changed.iter().filter(|nth| !key.contains(nth)));
-            out.extend_from_slice(b" WHERE ");
-            push_guards(&mut out, table, new, &guards);
+            let others = changed.iter().filter(|nth| !key.contains(nth));
+            (key.iter().chain(others).copied().collect(), 2)
         }
-        None => {
-            let all: Vec<usize> = (0..new.len()).collect();
-            push_one_of_the_same(&mut out, table, new, &all);
-        }
-    }
-    Some(out)
+        // Any of those that are the same.
+        None => ((0..new.len()).collect::<Vec<usize>>(), 1),
+    };
+    let guards: Vec<_> = places
+        .iter()
+        .map(|nth| (&table.columns[*nth], &new[*nth]))
+        .collect();
+    let name = |nth: &usize| name_of(&table.columns[*nth].name).into_owned();
+    Some(Step {
+        act,
+        find: Some(finding(table, &guards, most)),
+        alike: None,
+        changed: changed.iter().map(name).collect(),
+    })
 }
 
-fn insert(table: &Table, old: &[Value<'_>]) -> Vec<u8> {
-    let mut out = b"INSERT INTO ".to_vec();
-    out.extend_from_slice(&table.name);
+fn insert(table: &Table, old: &[Value<'_>]) -> Step {
+    let mut act = [b"INSERT INTO ", &table.name[..]].concat();
     for (nth, column) in table.columns.iter().enumerate() {
-        out.extend_from_slice(if nth == 0 { b" (" } else { b", " });
-        out.extend_from_slice(&column.name);
+        act.extend_from_slice(if nth == 0 { b" (" } else { b", " });
+        act.extend_from_slice(&column.name);
     }
-    // Without identity columns it has no meaning.
-    out.extend_from_slice(b") OVERRIDING SYSTEM VALUE VALUES (");
-    for (nth, value) in old.iter().enumerate() {
-        if nth > 0 {
-            out.extend_from_slice(b", ");
+    if table.columns.is_empty() {
+        act.extend_from_slice(b" DEFAULT VALUES");
+    } else {
+        // Without identity columns it has no meaning.
+        act.extend_from_slice(b") OVERRIDING SYSTEM VALUE VALUES (");
+        for (nth, value) in old.iter().enumerate() {
+            if nth > 0 {
+                act.extend_from_slice(b", ");
+            }
+            push_value(&mut act, value);
         }
-        push_value(&mut out, value);
+        act.push(b')');
     }
-    out.extend_from_slice(b") ON CONFLICT DO NOTHING");
+    let mut alike = b"SELECT pg_catalog.count(*) FROM ".to_vec();
+    push_target(&mut alike, table);
+    let guards: Vec<_> = table.columns.iter().zip(old).collect();
+    push_guards(&mut alike, &guards);
+    Step {
+        act,
+        find: None,
+        alike: Some(alike),
+        changed: Vec::new(),
+    }
+}
+
+/// Locks the row. Where another session has changed it meanwhile, the server looks at its values again.
+fn finding(table: &Table, guards: &[(&Column, &Value<'_>)], most: u8) -> Vec<u8> {
+    let mut out = b"SELECT tableoid, ctid FROM ".to_vec();
+    push_target(&mut out, table);
+    push_guards(&mut out, guards);
+    out.extend_from_slice(format!(" LIMIT {most} FOR UPDATE").as_bytes());
     out
 }
 
-/// One row among those that are the same.
-fn push_one_of_the_same(out: &mut Vec<u8>, table: &Table, row: &[Value<'_>], columns: &[usize]) {
-    out.extend_from_slice(if table.is_partitioned {
-        b" WHERE (tableoid, ctid) OPERATOR(pg_catalog.=) (SELECT tableoid, ctid FROM "
-    } else {
-        b" WHERE ctid OPERATOR(pg_catalog.=) (SELECT ctid FROM "
-    });
-    push_target(out, table);
-    if !columns.is_empty() {
-        out.extend_from_slice(b" WHERE ");
-    }
-    push_guards(out, table, row, columns);
-    out.extend_from_slice(b" LIMIT 1)");
-}
-
-fn push_guards(out: &mut Vec<u8>, table: &Table, row: &[Value<'_>], columns: &[usize]) {
-    for (at, nth) in columns.iter().enumerate() {
-        if at > 0 {
-            out.extend_from_slice(b" AND ");
-        }
-        push_guard(out, &table.columns[*nth], &row[*nth]);
+fn push_guards(out: &mut Vec<u8>, guards: &[(&Column, &Value<'_>)]) {
+    for (at, (column, value)) in guards.iter().enumerate() {
+        out.extend_from_slice(if at == 0 { b" WHERE " } else { b" AND " });
+        push_guard(out, column, value);
     }
 }
 
@@ -220,6 +251,7 @@ mod tests {
             name: b"public.t".to_vec(),
             columns: vec![column("id", "integer"), column("j", "json")],
             is_partitioned: false,
+            added: Vec::new(),
         }
     }
 
@@ -229,8 +261,10 @@ mod tests {
         values.map(one).to_vec()
     }
 
-    fn text(table: &Table, change: Change<'_>) -> String {
-        String::from_utf8(taking_back(table, change).unwrap()).unwrap()
+    fn step(table: &Table, change: Change<'_>) -> [String; 2] {
+        let step = taking_back(table, change).unwrap();
+        let where_ = step.find.or(step.alike).unwrap();
+        [step.act, where_].map(|text| String::from_utf8(text).unwrap())
     }
 
     const ID: &str =
@@ -241,34 +275,30 @@ mod tests {
     fn each_change_is_taken_back_where_it_left_the_row() {
         let (old, new) = (row([Some("5"), Some("a\nb")]), row([Some("5"), None]));
         let table = table();
+        let [act, alike] = step(&table, Change::Delete(&old));
         assert_eq!(
-            text(&table, Change::Delete(&old)),
-            "INSERT INTO public.t (id, j) OVERRIDING SYSTEM VALUE VALUES ('5', E'a\\nb') ON CONFLICT DO NOTHING"
+            act,
+            "INSERT INTO public.t (id, j) OVERRIDING SYSTEM VALUE VALUES ('5', E'a\\nb')"
         );
-        assert_eq!(
-            text(&table, Change::Insert(&new)),
-            format!(
-                "DELETE FROM ONLY public.t WHERE ctid OPERATOR(pg_catalog.=) (SELECT ctid FROM ONLY public.t WHERE {ID} \
-                 AND j IS NOT DISTINCT FROM NULL LIMIT 1)"
-            )
+        assert!(alike.starts_with("SELECT pg_catalog.count(*) FROM ONLY public.t WHERE id "));
+        let found = format!(
+            "SELECT tableoid, ctid FROM ONLY public.t WHERE {ID} AND j IS NOT DISTINCT FROM NULL LIMIT"
         );
-        assert_eq!(
-            text(&table, Change::Update(&old, &new, Some(&[0]))),
-            format!(
-                "UPDATE ONLY public.t SET j = E'a\\nb' WHERE {ID} AND j IS NOT DISTINCT FROM NULL"
-            )
-        );
-        assert!(text(&table, Change::Update(&old, &new, None)).contains("(SELECT ctid FROM ONLY"));
+        let [act, find] = step(&table, Change::Insert(&new));
+        assert_eq!(act, "DELETE FROM ONLY public.t");
+        assert_eq!(find, format!("{found} 1 FOR UPDATE"));
+        let [act, find] = step(&table, Change::Update(&old, &new, Some(&[0])));
+        assert_eq!(act, "UPDATE ONLY public.t SET j = E'a\\nb'");
+        assert_eq!(find, format!("{found} 2 FOR UPDATE"));
         assert_eq!(taking_back(&table, Change::Update(&old, &old, None)), None);
-        let partitioned = Table {
+        let later = Table {
             is_partitioned: true,
+            added: vec![(table.columns[1].clone(), Value::text("x").into_owned())],
             ..table
         };
-        let there = text(&partitioned, Change::Insert(&new));
-        assert!(
-            there.starts_with("DELETE FROM public.t WHERE (tableoid, ctid) "),
-            "{there}"
-        );
+        let [act, find] = step(&later, Change::Insert(&new));
+        assert_eq!(act, "DELETE FROM public.t");
+        assert!(find.contains(", coalesce('x', j))"), "{find}");
     }
 
     #[test]

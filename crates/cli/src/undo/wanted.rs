@@ -30,8 +30,12 @@ pub struct Wanted {
     pub commits: Vec<Commit>,
     /// Tables whose rows they change, as they are called at that place.
     pub names: BTreeSet<Name>,
-    /// The columns by which UPDATEs find a row, where these are not all.
-    pub keys: BTreeMap<Name, Vec<Vec<u8>>>,
+    /// The columns by which rows are found, from a commit on; none where these are all.
+    pub keys: BTreeMap<Name, Vec<(Lsn, Option<Vec<Vec<u8>>>)>>,
+    /// How many rows of chosen tables are changed, by statements and rows of COPY.
+    pub changes: u64,
+    /// Whether the open COPY is of a chosen table.
+    is_copied: bool,
     /// What is not taken back with the rows, in words.
     pub notes: BTreeSet<String>,
 }
@@ -67,6 +71,10 @@ impl Wanted {
                 Piece::Begin(commit) => {
                     let is_chosen = choice.xids.is_empty() || missing.remove(&commit.xid);
                     open = is_chosen.then_some((commit, false));
+                    // A name may be another table's by now.
+                    known
+                        .values_mut()
+                        .for_each(|(_, is_key_known)| *is_key_known = false);
                 }
                 Piece::End => {
                     if let Some((commit, true)) = open.take() {
@@ -135,11 +143,16 @@ impl Wanted {
                     "What is not in the files cannot be taken back.",
                 ))
             }
-            Piece::Copy => Ok(statement::copied(text).is_some_and(|table| {
-                let (is_chosen, _) = self.note(choice, known, table);
-                is_chosen
-            })),
-            Piece::Statement => self.statement(choice, known, xid, text),
+            Piece::Copy => {
+                let table = statement::copied(text);
+                self.is_copied = table.is_some_and(|table| self.note(choice, known, table).0);
+                Ok(self.is_copied)
+            }
+            Piece::CopyRow => {
+                self.changes += u64::from(self.is_copied);
+                Ok(false)
+            }
+            Piece::Statement => self.statement(choice, known, commit, text),
             _ => Ok(false),
         }
     }
@@ -148,16 +161,21 @@ impl Wanted {
         &mut self,
         choice: &Choice<'_>,
         known: &mut BTreeMap<Vec<u8>, (bool, bool)>,
-        xid: u64,
+        commit: Commit,
         text: &[u8],
     ) -> Result<bool> {
+        let xid = commit.xid;
         if let Some((operation, table)) = statement::head(text) {
             let (is_chosen, is_key_known) = self.note(choice, known, table);
-            let has_key = operation == Operation::Update && !is_of_whole_row(text);
-            if is_chosen && has_key && !is_key_known {
+            self.changes += u64::from(is_chosen);
+            if is_chosen && operation != Operation::Insert && !is_key_known {
                 if let Some((name, parsed)) = Name::read(table).zip(Statement::parse(text)) {
                     let columns = parsed.old.iter().map(|(column, _)| column.to_vec());
-                    self.keys.insert(name, columns.collect());
+                    let key = (!is_of_whole_row(text)).then(|| columns.collect());
+                    let there = self.keys.entry(name).or_default();
+                    if there.last().is_none_or(|(_, last)| *last != key) {
+                        there.push((commit.lsn, key));
+                    }
                     known.insert(table.to_vec(), (true, true));
                 }
             }

@@ -161,12 +161,13 @@ impl Past {
                 return Err(at.not_followed(why));
             }
         };
-        live.insert(&mut self.store, &values)?;
+        let row = live.insert(&mut self.store, &values)?;
         if observer.wants_rows() {
             observer.change(&Change {
                 transaction,
                 place: at.place,
                 oid: live.oid,
+                row,
                 name: &live.name,
                 kind: Kind::Inserted,
                 shape: &live.shape,
@@ -267,6 +268,7 @@ impl Past {
                 transaction,
                 place: at.place,
                 oid: live.oid,
+                row: number,
                 name: &live.name,
                 kind: Kind::Updated,
                 shape: &live.shape,
@@ -292,6 +294,7 @@ impl Past {
                 transaction,
                 place,
                 oid: live.oid,
+                row: number,
                 name: &live.name,
                 kind,
                 shape: &live.shape,
@@ -320,6 +323,7 @@ impl Past {
                     transaction,
                     place,
                     oid: live.oid,
+                    row: number,
                     name: &live.name,
                     kind,
                     shape: &live.shape,

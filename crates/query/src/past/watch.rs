@@ -39,6 +39,8 @@ pub struct Change<'a> {
     pub transaction: &'a Transaction,
     pub place: Place<'a>,
     pub oid: u32,
+    /// Of this row alone, among those of all tables; it keeps it through UPDATEs.
+    pub row: u64,
     /// As the table is called at that place.
     pub name: &'a TableName,
     pub kind: Kind,

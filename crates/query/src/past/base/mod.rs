@@ -292,11 +292,15 @@ fn define(tables: &mut Tables, entry: &Listed, text: &[u8]) {
     }
 }
 
-/// Of `ALTER TABLE ONLY s.p ATTACH PARTITION s.c FOR VALUES …`, as pg_dump words it.
+/// Of `ALTER TABLE ONLY s.p ATTACH PARTITION s.c FOR VALUES …`, as pg_dump words it. Its comment has names without quotes, which
+/// are whatever somebody has chosen.
 fn attached(text: &[u8]) -> Option<(TableName, TableName)> {
-    const ALTER: &[u8] = b"ALTER TABLE ONLY ";
-    let at = memchr::memmem::find(text, ALTER)?;
-    let mut words = Words::new(&text[at + ALTER.len()..]);
+    let mut rest = text;
+    while rest.starts_with(b"--") || rest.starts_with(b"\n") {
+        let end = memchr::memchr(b'\n', rest)?;
+        rest = &rest[end + 1..];
+    }
+    let mut words = Words::new(rest.strip_prefix(b"ALTER TABLE ONLY ")?);
     let parent = words.qualified()?;
     words.expect(b" ATTACH PARTITION ")?;
     let child = words.qualified()?;
