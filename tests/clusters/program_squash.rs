@@ -229,6 +229,9 @@ fn names_and_values_of_a_latin1_database_are_squashed() {
         "DO $$ BEGIN EXECUTE 'UPDATE wide SET ' || ({wide}); END $$"
     ));
     assert_squashes(&c);
+    assert!(c
+        .stream()
+        .contains(" SET a = 'x' WHERE id = 1 /* was a = 'a1' */;"));
 }
 
 /// Kills at random moments; each run but the first goes on.
