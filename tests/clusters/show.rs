@@ -104,7 +104,7 @@ fn what_happened_is_shown_as_sql() {
             "  50 inserted\n",
             "INSERT INTO public.orders (id, item, amount) VALUES (1, 'item 1', 1);\n",
             "COPY public.orders (id, item, amount) FROM stdin;\n",
-            "50\titem 50\t50\n\\.\n",
+            "    50\titem 50\t50\n\\.\n",
             &format!("-- transaction {changed}  20"),
             "  1 inserted, 1 updated, 1 deleted\n",
             "DELETE FROM public.orders WHERE id = 42;\n",

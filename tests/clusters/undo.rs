@@ -311,6 +311,13 @@ fn refusals(c: &Cluster, archive: &Path) {
     }
 }
 
+/// The same without the history of schema changes.
+fn rows(c: &Cluster) -> Vec<String> {
+    let all = state(c);
+    let rows = all.lines().filter(|row| !row.starts_with("ddl_history "));
+    rows.map(str::to_owned).collect()
+}
+
 /// The script, run by psql: what it warns of.
 fn by_psql(c: &Cluster, xid: &str) -> String {
     let (status, script, error) = asked(&c.database_directory(), "undo", &["--xid", xid]);
@@ -343,7 +350,7 @@ fn nothing_is_lost_and_nothing_is_done_by_half() {
          INSERT INTO lazy VALUES (1, 1), (2, 2); INSERT INTO plain VALUES (1), (1), (1)",
     );
     c.sql("SELECT incr_dump()");
-    let before = state(&c);
+    let before = rows(&c);
 
     // What an action of a foreign key has done is taken back with its cause, whichever comes first.
     let cascaded = transaction(&c, "DELETE FROM parent WHERE id = 10");
@@ -360,19 +367,19 @@ fn nothing_is_lost_and_nothing_is_done_by_half() {
         "DELETE FROM plain WHERE ctid = (SELECT min(ctid) FROM plain)",
     );
     c.flush();
-    let after = state(&c);
+    let after = rows(&c);
     for xid in [&cascaded, &twice, &deleted, &keyless] {
         let said = by_psql(&c, xid);
         assert!(!said.contains("WARNING"), "{said}");
     }
     // The trigger's stamp stays, as for any client.
     c.sql("ALTER TABLE stamped DISABLE TRIGGER stamp; UPDATE stamped SET at = NULL; ALTER TABLE stamped ENABLE TRIGGER stamp");
-    assert_eq!(state(&c), before);
+    assert_eq!(rows(&c), before);
     c.flush();
     let (status, said) = undo(&c, &["--xid", &keyless, "--apply"]);
     assert_eq!(status, 1, "{said}");
     assert!(said.contains("has inserted one like it later"), "{said}");
-    assert_eq!(state(&c), before);
+    assert_eq!(rows(&c), before);
     assert_ne!(after, before);
 
     // Rows that refer to an inserted one are somebody else's.
@@ -395,13 +402,10 @@ fn nothing_is_lost_and_nothing_is_done_by_half() {
             ],
         ),
         (&grown, vec!["public.grown id=1 is not as the INSERT"]),
-        (
-            &moved,
-            vec!["public.south id=1 region=south is not as the INSERT"],
-        ),
+        (&moved, vec!["public.south id=1 is not as the INSERT"]),
         (&reused, vec!["public.reused id=1 is not as the UPDATE"]),
     ];
-    let now = state(&c);
+    let now = rows(&c);
     for (xid, conflicts) in &others {
         let (status, said) = undo(&c, &["--xid", xid]);
         assert_eq!(status, 1, "{said}");
@@ -414,7 +418,7 @@ fn nothing_is_lost_and_nothing_is_done_by_half() {
             "{said}"
         );
     }
-    assert_eq!(state(&c), now);
+    assert_eq!(rows(&c), now);
     for (xid, conflicts) in &others {
         let said = by_psql(&c, xid);
         assert_eq!(said.matches("WARNING").count(), conflicts.len(), "{said}");

@@ -61,7 +61,7 @@ impl Output {
     /// An answer: an object of JSON, or its text.
     pub fn answer<T: Serialize>(&self, answer: &T, text: impl FnOnce(&T) -> String) {
         let line = if self.is_json {
-            serde_json::to_string(answer).expect("plain fields always become JSON")
+            plain(serde_json::to_string(answer).expect("plain fields always become JSON"))
         } else {
             text(answer).trim_end().to_owned()
         };
@@ -103,6 +103,26 @@ impl Output {
     }
 }
 
+/// JSON in which what acts on a terminal, or turns the rest of a line around, is spelled out: the same to a program.
+pub fn plain(json: String) -> String {
+    let acts = |c: char| {
+        matches!(c, '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}')
+            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !json.contains(acts) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if acts(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// A statement of a server's context can be as long as a row; programs read a line at once, and may keep its end only.
 const LONGEST: usize = 8 * 1024;
 
@@ -116,8 +136,18 @@ fn cut(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_acts_on_a_terminal_is_spelled_out_in_json() {
+        let json = serde_json::json!("\u{e4}\u{202e}\u{9b}31m\u{7f}").to_string();
+        let plain = plain(json.clone());
+        assert_eq!(plain, "\"\u{e4}\\u202e\\u009b31m\\u007f\"");
+        let read = |text: &str| serde_json::from_str::<String>(text).unwrap();
+        assert_eq!(read(&plain), read(&json));
+    }
 
     #[test]
     fn a_text_that_is_too_long_for_a_line_is_cut_between_characters() {

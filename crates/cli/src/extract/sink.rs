@@ -51,6 +51,11 @@ impl Sink {
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(".tmp");
         let unfinished = PathBuf::from(unfinished);
+        if unfinished.symlink_metadata().is_ok() {
+            let message = format!("\"{}\" exists", unfinished.display());
+            let hint = "Another one writes it, or one that was ended has left it: then remove it.";
+            return Err(Error::failed(message, hint));
+        }
         let file = durable::create_new(&unfinished)?;
         Ok(Sink::of(
             To::File(file),

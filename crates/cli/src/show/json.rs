@@ -10,6 +10,7 @@ use archive_query::report::text::readable;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{Change, Sink, Tally};
+use crate::output::plain;
 use crate::stretch::reading::Commit;
 
 /// The objects.
@@ -79,8 +80,8 @@ impl Json {
             time: commit.at.map(iso),
             ..object
         };
-        serde_json::to_writer(&mut self.out, &object)?;
-        self.out.write_all(b"\n")
+        let text = plain(serde_json::to_string(&object)?);
+        writeln!(self.out, "{text}")
     }
 }
 

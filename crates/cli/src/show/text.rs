@@ -165,7 +165,8 @@ impl Sink for Text {
             } else {
                 lines(&readable(&shorten::copy_row(row)))
             };
-            self.push("", &text);
+            // A row may read like a heading, or like a statement.
+            self.push("", &format!("    {text}"));
         } else {
             self.close_copy();
         }

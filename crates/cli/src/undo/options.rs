@@ -60,7 +60,7 @@ pub struct Undo {
     #[arg(long, help_heading = "The way back")]
     pub no_triggers: bool,
 
-    /// Write the SQL to this file (default: to standard output, without --target)
+    /// Write the SQL to this file, which is new (default: to standard output, without --target)
     #[arg(long, help_heading = "The way back", value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

@@ -20,7 +20,8 @@ impl Inserts {
         let encoding = encoding.replace('\'', "''");
         let settings = format!(
             "-- Rows of one table as of a moment, by pg_incrbackup extract.\nSET client_encoding = '{encoding}';\n\
-             SET standard_conforming_strings = on;\nSET DateStyle = 'ISO, MDY';\nSET IntervalStyle = postgres;\n"
+             SET standard_conforming_strings = on;\nSET DateStyle = 'ISO, MDY';\nSET IntervalStyle = postgres;\n\
+             SET TimeZone = 'UTC';\nSET lc_monetary = 'C';\nSET xmloption = content;\nSET array_nulls = on;\n"
         );
         let head = [b"INSERT INTO ", table, b" ", &list(columns)];
         let head = match columns {

@@ -233,7 +233,8 @@ impl Reader<'_> {
     fn copied(&self, oid: u32, head: &[u8]) -> Option<Copied> {
         let mut at = 0;
         while head[at..].starts_with(b"--") || head[at..].starts_with(b"\n") {
-            at += line_end(&head[at..])? + 1;
+            // Quotes mean nothing there.
+            at += memchr::memchr(b'\n', &head[at..])? + 1;
         }
         let end = at + line_end(&head[at..])?;
         let statement = head[at..end].strip_suffix(b" FROM stdin;")?;
@@ -422,6 +423,20 @@ pub fn field(field: &[u8]) -> Option<std::borrow::Cow<'_, [u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_in_a_comment_attaches_nothing() {
+        const NAME: &str = "ALTER TABLE ONLY public.p ATTACH PARTITION public.orders";
+        let text = format!(
+            "--\n-- Name: {NAME}; Type: TABLE ATTACH; Schema: public; Owner: x\n--\n\n\
+             ALTER TABLE ONLY public.p ATTACH PARTITION public.\"{NAME}\" FOR VALUES IN (1);\n\n\n"
+        );
+        let (parent, child) = attached(text.as_bytes()).unwrap();
+        assert_eq!(
+            (&parent.table[..], &child.table[..]),
+            (&b"p"[..], NAME.as_bytes())
+        );
+    }
 
     #[test]
     fn fields_of_pg_dump_come_back() {
