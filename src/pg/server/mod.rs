@@ -254,6 +254,16 @@ pub fn wait_a_moment(longest: Duration) {
     pgrx::check_for_interrupts!();
 }
 
+/// Ends this process if the postmaster is gone, which a wait without a latch does not notice.
+fn exit_without_postmaster() {
+    // SAFETY: a system call and this process's own variables; exit callbacks run as at the end of any wait for a latch.
+    unsafe {
+        if pg_sys::IsUnderPostmaster && libc::getppid() != pg_sys::PostmasterPid {
+            pg_sys::proc_exit(1);
+        }
+    }
+}
+
 /// The directory of loadable libraries.
 pub fn library_directory() -> PathBuf {
     // SAFETY: pkglib_path is set at server start and never changes.
