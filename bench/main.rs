@@ -16,6 +16,7 @@ mod keyless;
 mod loads;
 mod machine;
 mod overhead;
+mod past;
 mod pgbench;
 mod plot;
 mod process;
@@ -34,8 +35,8 @@ mod worker;
 
 use report::Report;
 
-const PARTS: [&str; 12] = [
-    "drain", "overhead", "ddl", "decode", "delay", "size", "restore", "program", "growth",
+const PARTS: [&str; 13] = [
+    "drain", "overhead", "ddl", "decode", "delay", "size", "restore", "program", "past", "growth",
     "worker", "idle", "files",
 ];
 
@@ -79,6 +80,9 @@ fn main() {
     }
     if is_wanted("program") {
         program::measure(&mut report, repeats);
+    }
+    if is_wanted("past") {
+        past::measure(&mut report, repeats);
     }
     if is_wanted("growth") {
         growth::measure(&mut report, repeats);

@@ -70,13 +70,18 @@ fn status(pid: &str, name: &str) -> f64 {
     number.unwrap_or(0.0)
 }
 
-/// The command lines of its children; empty for one that has ended and was not yet waited for.
-pub fn children(pid: &str) -> Vec<String> {
+/// The process ids of its children.
+pub fn children_of(pid: &str) -> Vec<String> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let children = children.expect("this Linux lists the children of a process");
-    let command_line = |child: &str| {
+    children.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The command lines of its children; empty for one that has ended and was not yet waited for.
+pub fn children(pid: &str) -> Vec<String> {
+    let command_line = |child: &String| {
         let bytes = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    children.split_whitespace().map(command_line).collect()
+    children_of(pid).iter().map(command_line).collect()
 }

@@ -5,7 +5,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use super::dice::Dice;
-use crate::follow::Following;
+use crate::following::Following;
 use archive::segment::SETTINGS;
 use harness::{assert_identical, program, Cluster};
 

@@ -94,7 +94,7 @@ impl Archive {
 
     fn open(&mut self, memory: usize, lost_from: Option<Lsn>) -> Result<Past, Error> {
         self.appender.sync().unwrap();
-        let storage: Arc<dyn Storage> = Arc::new(Directory::at(&self.place.database.path()));
+        let storage: Arc<dyn Storage> = Arc::new(Directory::at(self.place.database.path()));
         let catalog = Catalog::read(&*storage).unwrap();
         let chain = catalog.chains[0].clone();
         let piece = |segment: &archive_query::catalog::Segment| Piece {
