@@ -80,7 +80,10 @@ fn extract(
 ) -> Result<(), Failure> {
     let path = dump::own_program();
     let cannot = |error| dump::cannot_run(&path, error);
-    let mut program = Program::start(&path, arguments).map_err(cannot)?;
+    // What it keeps in files is where the session's own temporary files are.
+    let environment = [("TMPDIR", server::temporary_directory().into_os_string())];
+    let mut program = Program::start_with(&path, arguments, &environment, None).map_err(cannot)?;
+    let sees_all = server::may_read_all_data();
     let mut answer = Answer::default();
     let mut result: Option<TableRows> = None;
     let mut taken = Ok(());
@@ -116,13 +119,11 @@ fn extract(
     }
     let status = program.finish().map_err(cannot)?;
     if !status.success() {
-        return Err(answer.messages.failure(status.code()));
+        return Err(answer.messages.failure(status.code(), sees_all));
     }
     answer.lines.ensure_ended()?;
     let rows = result.ok_or_else(|| answer::unexpected("no columns"))?;
     rows.end();
-    for warning in answer.messages.warnings() {
-        Failure::new(PgSqlErrorCode::ERRCODE_WARNING, warning).log(PgLogLevel::WARNING);
-    }
+    answer.messages.warn(sees_all);
     Ok(())
 }

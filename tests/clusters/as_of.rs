@@ -128,6 +128,10 @@ fn what_cannot_be_answered_is_refused_with_its_reason() {
         "BEGIN; ALTER TABLE t RENAME a TO b; SELECT * FROM incr_as_of(NULL::t, '{moment}')"
     ));
     assert_eq!(renamed.sqlstate, "55000", "{renamed}");
+    let replaced = c.sql_error(&format!(
+        "BEGIN; ALTER TABLE t DROP a CASCADE; SAVEPOINT s; ALTER TABLE t ADD a int; RELEASE s; SELECT a FROM incr_as_of(NULL::t, '{moment}')"
+    ));
+    assert_eq!(replaced.sqlstate, "55000", "{replaced}");
     c.sql("ALTER TABLE t ALTER g DROP EXPRESSION");
     c.flush();
     let generated = c.sql_error(&format!("SELECT * FROM incr_as_of(NULL::t, '{moment}')"));
@@ -140,6 +144,43 @@ fn what_cannot_be_answered_is_refused_with_its_reason() {
         other_type.text.contains("integer instead of numeric(5,1)"),
         "{other_type}"
     );
+}
+
+/// "The table had the same column with the same type", and yet another.
+#[test]
+fn a_column_is_not_taken_for_another_one() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TYPE pair AS (lat int, lon int); CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TYPE state AS ENUM ('x');
+         CREATE TABLE swapped (id int PRIMARY KEY, a int, b int); INSERT INTO swapped VALUES (1, 2, 3);
+         CREATE TABLE pairs (id int PRIMARY KEY, p pair[]); INSERT INTO pairs VALUES (1, '{\"(1,2)\"}');
+         CREATE TABLE moods (id int PRIMARY KEY, m mood); INSERT INTO moods VALUES (1, 'sad');
+         CREATE TABLE states (id int PRIMARY KEY, s state); INSERT INTO states VALUES (1, 'x')",
+    );
+    let moment = c.flush();
+    assert_eq!(as_of(&c, "pairs", &moment), "1|{\"(1,2)\"}");
+    // Nobody has waited for the files.
+    c.sql("ALTER TABLE swapped RENAME a TO c; ALTER TABLE swapped RENAME b TO a; ALTER TABLE swapped RENAME c TO b");
+    assert_eq!(as_of(&c, "swapped", &moment), "1|2|3");
+    let by_name = c.sql(&format!(
+        "SELECT a, b FROM incr_as_of(NULL::swapped, '{moment}')"
+    ));
+    assert_eq!(by_name, "3|2");
+    c.sql(
+        "ALTER TYPE pair DROP ATTRIBUTE lat, ADD ATTRIBUTE lat int;
+         ALTER TYPE mood RENAME VALUE 'sad' TO 'low'; ALTER TYPE mood ADD VALUE 'sad';
+         ALTER TABLE states ALTER s TYPE text; DROP TYPE state; CREATE TYPE state AS ENUM ('y', 'x'); ALTER TABLE states ALTER s TYPE state USING s::state",
+    );
+    c.flush();
+    for table in ["pairs", "moods", "states"] {
+        let error = c.sql_error(&format!(
+            "SELECT * FROM incr_as_of(NULL::{table}, '{moment}')"
+        ));
+        assert_eq!(error.sqlstate, "42804", "{table}: {error}");
+        assert!(error.text.contains("has changed since"), "{table}: {error}");
+    }
+    let later = c.flush();
+    assert_eq!(as_of(&c, "moods", &later), "1|low");
 }
 
 #[test]
@@ -275,6 +316,12 @@ fn code_of_a_tables_owner_is_not_led_to_temporary_objects() {
     ));
     let helped = c.sql_error(&format!("{attack} SELECT helps()"));
     assert_eq!(helped.sqlstate, "55000", "{helped}");
+    // incr_history() reads a key's value by the domain too.
+    c.sql("GRANT pg_read_all_data TO reader; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO reader");
+    let history = "SELECT count(*) FROM incr_history('s.direct', '{\"id\": 1, \"a\": 1}')";
+    assert_eq!(c.sql(&format!("SET ROLE reader; {history}")), "1");
+    let followed = c.sql_error(&format!("{attack} {history}"));
+    assert_eq!(followed.sqlstate, "55000", "{followed}");
     let own = c.sql(&format!(
         "CREATE TEMP TABLE mine (a int); {}",
         query("direct")

@@ -56,7 +56,7 @@ impl TableRows {
         table: OpenRelation,
         texts: &[Option<usize>],
     ) -> Result<TableRows, Failure> {
-        untrusted::ensure_not_led_astray(table)?;
+        untrusted::ensure_not_led_astray(table.owner(), || untrusted::rows_run_code(table))?;
         // SAFETY: the result of a set-returning function has this type (execnodes.h); what outlives the call is in the
         // query's memory, and the rest in the executor's, which is freed at the end or with the failed call's memory.
         unsafe {
@@ -81,6 +81,7 @@ impl TableRows {
             (*context).ecxt_scantuple = slot;
             // Preparing an expression may evaluate parts of it.
             let untrusted = Untrusted::enter(table.owner());
+            untrusted.set_for_files();
             let count = (*descriptor).natts as usize;
             let sources = (0..count)
                 .map(|index| source(table, index, texts.get(index).copied().flatten(), executor));

@@ -19,7 +19,7 @@ const INPUT_SETTINGS: [(&CStr, &CStr); 6] = [
     (c"array_nulls", c"on"),
 ];
 
-/// The settings of the files' text, and the privileges of a table's owner, in a security-restricted operation, as in ANALYZE for functions of indexes, which also
+/// The privileges of a table's owner, in a security-restricted operation, as in ANALYZE for functions of indexes, which also
 /// takes back the settings that such code changes. An error restores the caller's with the abort of the transaction.
 pub(in crate::pg) struct Untrusted {
     role: pg_sys::Oid,
@@ -30,21 +30,25 @@ pub(in crate::pg) struct Untrusted {
 impl Untrusted {
     pub fn enter(owner: pg_sys::Oid) -> Self {
         let (mut role, mut context) = (pg_sys::InvalidOid, 0);
-        // SAFETY: plain calls inside a transaction; the settings are of the level that was opened before.
+        // SAFETY: plain calls inside a transaction.
         let settings = unsafe {
             pg_sys::GetUserIdAndSecContext(&mut role, &mut context);
             let restricted = context | pg_sys::SECURITY_RESTRICTED_OPERATION as i32;
             pg_sys::SetUserIdAndSecContext(owner, restricted);
-            let settings = pg_sys::NewGUCNestLevel();
-            for (name, value) in INPUT_SETTINGS {
-                set_at_level(name, value, pg_sys::GucContext::PGC_USERSET);
-            }
-            settings
+            pg_sys::NewGUCNestLevel()
         };
         Self {
             role,
             context,
             settings,
+        }
+    }
+
+    /// Values are read as they were written to the files, whatever the caller's settings are.
+    pub fn set_for_files(&self) {
+        for (name, value) in INPUT_SETTINGS {
+            // SAFETY: inside a transaction; `enter` has opened a level.
+            unsafe { set_at_level(name, value, pg_sys::GucContext::PGC_USERSET) }
         }
     }
 
@@ -61,23 +65,26 @@ impl Untrusted {
 ///
 /// Relations and types of the session's temporary schema are found before all others, also by code that sets its search_path
 /// (PostgreSQL documentation, "Writing SECURITY DEFINER Functions Safely"), and such code may write. ANALYZE, which runs it
-/// alike, is the owner's own. A restricted operation makes no temporary objects itself.
-pub(in crate::pg) fn ensure_not_led_astray(table: OpenRelation) -> Result<(), Failure> {
+/// alike, is the owner's own. `runs_code`: whether it runs at all. A restricted operation makes no temporary objects itself.
+pub(in crate::pg) fn ensure_not_led_astray(
+    owner: pg_sys::Oid,
+    runs_code: impl FnOnce() -> bool,
+) -> Result<(), Failure> {
     // SAFETY: reads this session's state, and catalog look-ups by OID.
     let has_temporary = unsafe {
         let (mut schema, mut toast) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
         pg_sys::GetTempNamespaceState(&mut schema, &mut toast);
         schema != pg_sys::InvalidOid
     };
-    if !has_temporary || is_all_of_the_owners(table.owner()) || !runs_code(table) {
+    if !has_temporary || is_all_of_the_owners(owner) || !runs_code() {
         return Ok(());
     }
     let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
     let message =
         "code of the table's owner is not run in a session that has had temporary objects";
     Err(Failure::new(code, message)
-        .detail("The table has generated columns, or columns of domains with constraints.")
-        .hint("Call incr_as_of() in a new session."))
+        .detail("Domains with constraints and generated columns have such code.")
+        .hint("Call it in a new session."))
 }
 
 /// Whoever may have made temporary objects of this session, or led it here, has the owner's rights anyway.
@@ -95,7 +102,7 @@ fn is_all_of_the_owners(owner: pg_sys::Oid) -> bool {
 }
 
 /// True if making a row of the table runs anything but input functions of types.
-fn runs_code(table: OpenRelation) -> bool {
+pub(in crate::pg) fn rows_run_code(table: OpenRelation) -> bool {
     // SAFETY: the descriptor belongs to an open relation.
     unsafe { attributes_run_code(table.tuple_descriptor()) }
 }
@@ -115,7 +122,7 @@ unsafe fn attributes_run_code(descriptor: pg_sys::TupleDesc) -> bool {
 }
 
 /// True if a domain with constraints is in values of the type.
-fn input_runs_code(type_oid: pg_sys::Oid) -> bool {
+pub(in crate::pg) fn input_runs_code(type_oid: pg_sys::Oid) -> bool {
     // SAFETY: catalog look-ups by OID; the descriptor is a copy in the current memory context.
     unsafe {
         let inner = match pg_sys::get_typtype(type_oid) as u8 {
