@@ -438,4 +438,17 @@ fn a_cancelled_query_leaves_neither_process_nor_file() {
         assert_eq!(error.sqlstate, sqlstate, "{script}: {error}");
         assert!(error.text.contains(said), "{script}: {error}");
     }
+    // Its temporary files are where the session's are.
+    behave("echo \"{\\\"error\\\":\\\"$TMPDIR\\\"}\" >&2; exit 1");
+    let place = c.sql_error(&query);
+    assert!(place.text.contains("/base/pgsql_tmp"), "{place}");
+    // What it says of others is for those who may read it.
+    behave("echo '{\"warning\":\"/path 1\"}' >&2; echo '{\"error\":\"/path:7\"}' >&2; exit 4");
+    c.sql("CREATE ROLE reader; GRANT SELECT ON t TO reader; GRANT EXECUTE ON FUNCTION incr_as_of(anyelement, text) TO reader");
+    let damaged = c.sql_error(&format!("SET ROLE reader; {query}"));
+    assert_eq!(damaged.sqlstate, "XX001", "{damaged}");
+    assert!(
+        !damaged.text.contains("/path") && damaged.text.contains("are damaged"),
+        "{damaged}"
+    );
 }
