@@ -47,7 +47,7 @@ pub fn question(
         values.push(match text {
             None => Value::Null,
             Some(text) => {
-                let written = row_key::written_text(table, &column, &text);
+                let written = row_key::written_text(table, &column, &text)?;
                 Value::Text(written.unwrap_or(text).into())
             }
         });

@@ -1,11 +1,17 @@
 //! incr_as_of(): a table's rows as of a moment.
 
+use std::time::Duration;
+
 use pgrx::prelude::*;
 
-use super::{ensure_same_version, or_raise};
+use super::{ensure_same_version, or_raise, requests};
 use crate::as_of;
+use crate::pg::server;
 use crate::pg::text::ServerText;
 use crate::preflight;
+
+/// How long to wait for a change of the table's columns that the files do not have yet.
+const FLUSH_LIMIT: Duration = Duration::from_secs(60);
 
 /// The rows of a table as of a moment, out of the files: `SELECT * FROM incr_as_of(NULL::public.orders, '14:29')`. The
 /// result is one for the executor, which takes it from the call.
@@ -26,5 +32,6 @@ fn incr_as_of(
 ) {
     ensure_same_version();
     or_raise(preflight::ensure_preloaded());
-    or_raise(as_of::answer(fcinfo, moment));
+    let flush = || requests::flush(server::my_database(), FLUSH_LIMIT).map(|_| ());
+    or_raise(as_of::answer(fcinfo, moment, &flush));
 }

@@ -35,6 +35,9 @@ pub struct Messages(Vec<u8>);
 
 /// Bytes of messages that are kept.
 const KEPT: usize = 16 * 1024;
+/// Where the rest is.
+const IN_LOG: &str =
+    "The server's log says more; so does the call of a role with the rights of pg_read_all_data.";
 /// Room for a line that is kept from row to row.
 const KEPT_ROOM: usize = 1 << 20;
 
@@ -140,8 +143,45 @@ impl Messages {
         }
     }
 
-    /// The failure that it ended with.
-    pub fn failure(&self, status: Option<i32>) -> Failure {
+    /// The failure that it ended with. Its messages may have paths and statements of others: unless the caller may see these,
+    /// they are in the server's log alone.
+    pub fn failure(&self, status: Option<i32>, sees_all: bool) -> Failure {
+        let failure = self.failure_in_full(status);
+        if sees_all {
+            return failure;
+        }
+        let reason = match status {
+            Some(2) => "the files cannot be asked for this",
+            Some(3) => "the files do not have this moment of the table",
+            Some(4) => "the files are damaged",
+            _ => "pg_incrbackup extract failed",
+        };
+        let code = failure.code;
+        failure.log(PgLogLevel::LOG_SERVER_ONLY);
+        Failure::new(code, reason).hint(IN_LOG)
+    }
+
+    /// Tells of its warnings; so does the server's log alone unless the caller may see them.
+    pub fn warn(&self, sees_all: bool) {
+        let code = PgSqlErrorCode::ERRCODE_WARNING;
+        let level = if sees_all {
+            PgLogLevel::WARNING
+        } else {
+            PgLogLevel::LOG_SERVER_ONLY
+        };
+        let mut count = 0;
+        for warning in self.warnings() {
+            Failure::new(code, warning).log(level);
+            count += 1;
+        }
+        if count > 0 && !sees_all {
+            let message = "the rows may differ from those that the table had";
+            let warning = Failure::new(code, message).hint(IN_LOG);
+            warning.log(PgLogLevel::WARNING);
+        }
+    }
+
+    fn failure_in_full(&self, status: Option<i32>) -> Failure {
         let code = match status {
             Some(2) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Some(3) => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -163,7 +203,7 @@ impl Messages {
     }
 
     /// What a user should know.
-    pub fn warnings(&self) -> impl Iterator<Item = String> {
+    fn warnings(&self) -> impl Iterator<Item = String> {
         let told = self.told().into_iter();
         told.filter_map(|told| told.warning)
     }
@@ -216,7 +256,7 @@ mod tests {
             let mut messages = Messages::default();
             messages.add(text.as_bytes());
             let warnings = messages.warnings().count();
-            (messages.failure(Some(3)), warnings)
+            (messages.failure_in_full(Some(3)), warnings)
         };
         let (failure, warnings) =
             said("{\"warning\":\"odd\"}\n{\"error\":\"not there\",\"hint\":\"Look.\"}\n");

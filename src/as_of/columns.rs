@@ -1,13 +1,17 @@
 //! The table's columns at the moment, as the program describes them, beside those of now.
 
+use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use serde::Deserialize;
 
 use super::answer::unexpected;
+use super::Flush;
 use crate::pg::catalogs::table_type::{self, TableColumn};
 use crate::pg::decoding::relation::OpenRelation;
 use crate::pg::failure::Failure;
+use crate::pg::server::{self, query};
 use crate::pg::text::ServerText;
+use crate::workers;
 
 /// The first line of the program's output.
 #[derive(Debug, Deserialize)]
@@ -27,6 +31,9 @@ struct Column {
     /// Its values are not in the rows.
     #[serde(default)]
     generated: bool,
+    /// Values of its type have been written otherwise since.
+    #[serde(default)]
+    retyped: bool,
 }
 
 /// For each attribute of the table, which of a row's texts has its value. An error says what of the table has changed so
@@ -61,6 +68,39 @@ pub fn compare(table: OpenRelation, line: &[u8]) -> Result<Vec<Option<usize>>, F
     Ok(wanted)
 }
 
+/// The columns are found by their names: the files must have the table's latest changes. Those of this transaction they cannot
+/// have; others may not be in them yet, and are waited for. Until the lock is given back, there are no more.
+pub fn ensure_in_files(table: OpenRelation, flush: Flush<'_>) -> Result<(), Failure> {
+    let writers = table_type::writers_of_columns(table);
+    if writers
+        .iter()
+        .copied()
+        .any(table_type::is_of_this_transaction)
+    {
+        let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+        let message = "this transaction has changed the table's columns";
+        return Err(Failure::new(code, message)
+            .detail("The files do not have what is not committed.")
+            .hint("Call incr_as_of() in another transaction than the change."));
+    }
+    // Whatever the slot needs no catalog rows of is in the files.
+    let slot = ServerText::from_utf8(&workers::slot_name(server::my_database()));
+    let needed = query::one::<i64>(NEEDED, &[DatumWithOid::from(slot)])?;
+    let Some(needed) = needed else { return Ok(()) };
+    let needed = pg_sys::TransactionId::from(needed as u32);
+    if writers
+        .into_iter()
+        .any(|xid| !table_type::precedes(xid, needed))
+    {
+        flush()?;
+    }
+    Ok(())
+}
+
+/// The oldest transaction whose changes of the catalogs are to be decoded yet. None without a slot.
+const NEEDED: &str =
+    "SELECT max(catalog_xmin::text::int8) FROM pg_replication_slots WHERE slot_name = $1::name";
+
 fn name_of(column: &TableColumn) -> String {
     ServerText(column.name.clone()).to_utf8()
 }
@@ -90,13 +130,19 @@ fn text_of(described: &Description, column: &TableColumn) -> Result<Option<usize
         return Ok(None);
     }
     if let Some(place) = written.clone().position(is_it) {
-        let then = &written.nth(place).expect("it was found there").of_type;
+        let found = written.nth(place).expect("it was found there");
+        let then = &found.of_type;
         let now = ServerText(column.of_type.clone()).to_utf8();
-        if *then == now {
+        if *then == now && !found.retyped {
             return Ok(Some(place));
         }
         let code = PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH;
-        let message = format!("column \"{name}\" had another type then: {then} instead of {now}");
+        let message = match *then == now {
+            _ if found.retyped => {
+                format!("column \"{name}\" had a type then that has changed since: {then}")
+            }
+            _ => format!("column \"{name}\" had another type then: {then} instead of {now}"),
+        };
         return Err(Failure::new(code, message).hint(
             "`pg_incrbackup extract`, or a restore of this table, has the rows as they were.",
         ));

@@ -29,8 +29,15 @@ use crate::place;
 /// How long to wait for output between two interruption points. A signal ends the wait.
 const POLL: Duration = Duration::from_millis(100);
 
+/// Has all that is committed in the files, as incr_flush() does.
+pub type Flush<'a> = &'a dyn Fn() -> Result<(), Failure>;
+
 /// Answers `call`, the running function's, whose first argument has the table's row type.
-pub fn answer(call: pg_sys::FunctionCallInfo, moment: Option<ServerText>) -> Result<(), Failure> {
+pub fn answer(
+    call: pg_sys::FunctionCallInfo,
+    moment: Option<ServerText>,
+    flush: Flush<'_>,
+) -> Result<(), Failure> {
     let table = table_type::table_of(table_rows::type_of_argument(call))?;
     table_type::ensure_may_read_all(table)?;
     let moment = moment.ok_or_else(|| {
@@ -61,6 +68,7 @@ pub fn answer(call: pg_sys::FunctionCallInfo, moment: Option<ServerText>) -> Res
     table_type::with_locked_table(table, |table| {
         // They may have changed while the lock was waited for.
         table_type::ensure_may_read_all(table.oid())?;
+        columns::ensure_in_files(table, flush)?;
         extract(call, table, &arguments).map_err(dump::with_place_of_own_program)
     })
 }
@@ -72,7 +80,10 @@ fn extract(
 ) -> Result<(), Failure> {
     let path = dump::own_program();
     let cannot = |error| dump::cannot_run(&path, error);
-    let mut program = Program::start(&path, arguments).map_err(cannot)?;
+    // What it keeps in files is where the session's own temporary files are.
+    let environment = [("TMPDIR", server::temporary_directory().into_os_string())];
+    let mut program = Program::start_with(&path, arguments, &environment, None).map_err(cannot)?;
+    let sees_all = server::may_read_all_data();
     let mut answer = Answer::default();
     let mut result: Option<TableRows> = None;
     let mut taken = Ok(());
@@ -108,13 +119,11 @@ fn extract(
     }
     let status = program.finish().map_err(cannot)?;
     if !status.success() {
-        return Err(answer.messages.failure(status.code()));
+        return Err(answer.messages.failure(status.code(), sees_all));
     }
     answer.lines.ensure_ended()?;
     let rows = result.ok_or_else(|| answer::unexpected("no columns"))?;
     rows.end();
-    for warning in answer.messages.warnings() {
-        Failure::new(PgSqlErrorCode::ERRCODE_WARNING, warning).log(PgLogLevel::WARNING);
-    }
+    answer.messages.warn(sees_all);
     Ok(())
 }

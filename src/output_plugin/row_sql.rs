@@ -6,7 +6,7 @@
 //!
 //! Of a table with REPLICA IDENTITY FULL the old row is known. If the table has a key, an UPDATE only has the key and
 //! what it changed, and a DELETE has the key first and then the rest of the row, each value once, so that the files
-//! keep what was deleted.
+//! keep what was deleted: in its WHERE what compares alike at restore, and the others in a comment.
 
 use pgrx::pg_sys;
 
@@ -24,6 +24,9 @@ const LONGEST_LITERAL: usize = (1 << 29) - 1;
 /// A statement, or a row of COPY, is stored in one allocation of less than 1 GB (MaxAllocSize in memutils.h),
 /// and so is our output when it is read by `pg_logical_slot_get_changes`.
 const LONGEST_LINE: usize = (1 << 30) - (1 << 16);
+
+/// A comment does not have values of more bytes than this: making one of them takes several times its size in memory.
+const LONGEST_SHOWN: usize = 4 << 20;
 
 /// Buffers that are reused from row to row.
 const KEPT_ROOM: usize = 16 << 20;
@@ -44,7 +47,7 @@ impl Line {
         self.is_too_long = false;
     }
 
-    /// Ends an UPDATE of this length as it was before [`push_old_values`] replaced its last byte.
+    /// Ends a statement of this length as it was before a comment replaced its last byte.
     pub fn cut_old_values(&mut self, length: usize) {
         self.sql.truncate(length - 1);
         self.sql.push(b';');
@@ -207,30 +210,14 @@ pub fn push_old_values(line: &mut Line, table: &TableSql, old: &Row, new: &Row) 
     if table.identity() != Identity::Full || !has_key(table, old) {
         return true;
     }
-    let end = line.sql.len() - 1;
-    let mut before: &[u8] = was::BEGIN;
-    for column in written_columns(&table.description.columns) {
+    let is_changed = |column: &&Column| {
         let is_unchanged = |value: &pg_sys::Datum| column.is_unchanged_toast(*value);
         let is_same = new.get(column.index).as_ref().is_some_and(is_unchanged)
             || is_known_same(column, true, Some(old), new);
-        if column.is_key || is_same {
-            continue;
-        }
-        if before == was::BEGIN {
-            line.sql.truncate(end);
-        }
-        line.push(before);
-        was::push_name(&mut line.sql, &column.quoted);
-        line.push(b" = ");
-        let start = line.sql.len();
-        line.push_value(column, old, Place::Value);
-        was::mask(&mut line.sql, start);
-        before = b", ";
-    }
-    if before != was::BEGIN {
-        line.push(was::END).push(b";");
-    }
-    !line.is_too_long && line.sql.len() <= LONGEST_LINE
+        !column.is_key && !is_same && !old.is_unwritten(column.index)
+    };
+    let columns = written_columns(&table.description.columns).filter(is_changed);
+    push_comment(line, columns, old)
 }
 
 /// True if the WAL proves that the UPDATE did not change the column.
@@ -254,6 +241,49 @@ pub fn push_delete(line: &mut Line, table: &TableSql, old: &Row) {
     line.push(b"DELETE FROM ");
     line.push(table.only_target());
     push_where(line, table, old, true);
+    if line.is_too_long || table.identity() != Identity::Full || !has_key(table, old) {
+        return;
+    }
+    let end = line.sql.len();
+    let is_shown = |column: &&Column| {
+        !column.is_key
+            && has_text(column)
+            && !old.is_unwritten(column.index)
+            && !compares_alike(column, old)
+    };
+    let columns = written_columns(&table.description.columns).filter(is_shown);
+    if !push_comment(line, columns, old) {
+        line.cut_old_values(end);
+    }
+}
+
+/// Adds what these columns have in `old` as a comment in front of the semicolon. False if the line would be too long, and
+/// must be cut.
+fn push_comment<'a>(line: &mut Line, columns: impl Iterator<Item = &'a Column>, old: &Row) -> bool {
+    let end = line.sql.len() - 1;
+    let mut before: &[u8] = was::BEGIN;
+    for column in columns {
+        let size = old
+            .get(column.index)
+            .map_or(0, |value| column.size_of(value));
+        if size > LONGEST_SHOWN {
+            continue;
+        }
+        if before == was::BEGIN {
+            line.sql.truncate(end);
+        }
+        line.push(before);
+        was::push_name(&mut line.sql, &column.quoted);
+        line.push(b" = ");
+        let start = line.sql.len();
+        line.push_value(column, old, Place::Value);
+        was::mask(&mut line.sql, start);
+        before = b", ";
+    }
+    if before != was::BEGIN {
+        line.push(was::END).push(b";");
+    }
+    !line.is_too_long && line.sql.len() <= LONGEST_LINE
 }
 
 /// `is_whole`: with all that is known of the row.
@@ -278,18 +308,19 @@ fn has_key(table: &TableSql, row: &Row) -> bool {
             || columns.all(|column| !column.is_key || row.get(column.index).is_some()))
 }
 
-/// Each other value once, behind the key. What a restore computes itself is not compared.
+/// Each other value behind the key that compares alike. What a restore computes itself is not compared.
 fn push_rest(line: &mut Line, table: &TableSql, row: &Row) {
     let columns = written_columns(&table.description.columns);
-    for column in columns.filter(|column| !column.is_key) {
-        if can_compare(column, row) {
-            line.push(b" AND ");
-            push_comparison(line, column, row);
-        } else if needs_text(column, row) {
-            line.push(b" AND ");
-            push_text_comparison(line, column, row);
-        }
+    for column in columns.filter(|column| !column.is_key && compares_alike(column, row)) {
+        line.push(b" AND ");
+        push_comparison(line, column, row);
     }
+}
+
+/// True if the value is certainly found again at restore. The key finds the row; no other column may miss it: a text is
+/// that of the restoring server, a name denotes what it has by now, and a value without text became NULL.
+fn compares_alike(column: &Column, row: &Row) -> bool {
+    can_compare(column, row) && !column.kind.names_objects && !row.is_unwritten(column.index)
 }
 
 fn push_key(line: &mut Line, table: &TableSql, row: &Row) {

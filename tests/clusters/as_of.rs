@@ -111,6 +111,7 @@ fn what_cannot_be_answered_is_refused_with_its_reason() {
         ("'nonsense'", "22007"),
         ("NULL", "22004"),
         ("'infinity'", "22007"),
+        ("'2026-11-21 BC'", "22007"),
         ("'1 day ago'", "55000"),
         ("'FFFFFFFF/0'", "55000"),
         ("(now() + interval '1 hour')::text", "55000"),
@@ -127,6 +128,10 @@ fn what_cannot_be_answered_is_refused_with_its_reason() {
         "BEGIN; ALTER TABLE t RENAME a TO b; SELECT * FROM incr_as_of(NULL::t, '{moment}')"
     ));
     assert_eq!(renamed.sqlstate, "55000", "{renamed}");
+    let replaced = c.sql_error(&format!(
+        "BEGIN; ALTER TABLE t DROP a CASCADE; SAVEPOINT s; ALTER TABLE t ADD a int; RELEASE s; SELECT a FROM incr_as_of(NULL::t, '{moment}')"
+    ));
+    assert_eq!(replaced.sqlstate, "55000", "{replaced}");
     c.sql("ALTER TABLE t ALTER g DROP EXPRESSION");
     c.flush();
     let generated = c.sql_error(&format!("SELECT * FROM incr_as_of(NULL::t, '{moment}')"));
@@ -139,6 +144,43 @@ fn what_cannot_be_answered_is_refused_with_its_reason() {
         other_type.text.contains("integer instead of numeric(5,1)"),
         "{other_type}"
     );
+}
+
+/// "The table had the same column with the same type", and yet another.
+#[test]
+fn a_column_is_not_taken_for_another_one() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TYPE pair AS (lat int, lon int); CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TYPE state AS ENUM ('x');
+         CREATE TABLE swapped (id int PRIMARY KEY, a int, b int); INSERT INTO swapped VALUES (1, 2, 3);
+         CREATE TABLE pairs (id int PRIMARY KEY, p pair[]); INSERT INTO pairs VALUES (1, '{\"(1,2)\"}');
+         CREATE TABLE moods (id int PRIMARY KEY, m mood); INSERT INTO moods VALUES (1, 'sad');
+         CREATE TABLE states (id int PRIMARY KEY, s state); INSERT INTO states VALUES (1, 'x')",
+    );
+    let moment = c.flush();
+    assert_eq!(as_of(&c, "pairs", &moment), "1|{\"(1,2)\"}");
+    // Nobody has waited for the files.
+    c.sql("ALTER TABLE swapped RENAME a TO c; ALTER TABLE swapped RENAME b TO a; ALTER TABLE swapped RENAME c TO b");
+    assert_eq!(as_of(&c, "swapped", &moment), "1|2|3");
+    let by_name = c.sql(&format!(
+        "SELECT a, b FROM incr_as_of(NULL::swapped, '{moment}')"
+    ));
+    assert_eq!(by_name, "3|2");
+    c.sql(
+        "ALTER TYPE pair DROP ATTRIBUTE lat, ADD ATTRIBUTE lat int;
+         ALTER TYPE mood RENAME VALUE 'sad' TO 'low'; ALTER TYPE mood ADD VALUE 'sad';
+         ALTER TABLE states ALTER s TYPE text; DROP TYPE state; CREATE TYPE state AS ENUM ('y', 'x'); ALTER TABLE states ALTER s TYPE state USING s::state",
+    );
+    c.flush();
+    for table in ["pairs", "moods", "states"] {
+        let error = c.sql_error(&format!(
+            "SELECT * FROM incr_as_of(NULL::{table}, '{moment}')"
+        ));
+        assert_eq!(error.sqlstate, "42804", "{table}: {error}");
+        assert!(error.text.contains("has changed since"), "{table}: {error}");
+    }
+    let later = c.flush();
+    assert_eq!(as_of(&c, "moods", &later), "1|low");
 }
 
 #[test]
@@ -231,6 +273,90 @@ fn code_of_a_tables_owner_runs_with_the_owners_rights() {
     assert_eq!(c.sql(&query), "1|1", "another one is answered");
 }
 
+/// "A role that may only SELECT became the table's owner." A temporary view is found before the table that the owner means.
+#[test]
+fn code_of_a_tables_owner_is_not_led_to_temporary_objects() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE ROLE reader; CREATE ROLE owner; CREATE SCHEMA s AUTHORIZATION owner; GRANT USAGE ON SCHEMA s TO reader; SET ROLE owner;
+         SET search_path = s; CREATE TABLE codes (code int); INSERT INTO codes VALUES (1);
+         CREATE FUNCTION valid(v int) RETURNS boolean LANGUAGE plpgsql SET search_path = s AS $$ BEGIN
+           RETURN EXISTS (SELECT FROM codes WHERE code = v); END $$;
+         CREATE DOMAIN checked AS int CHECK (s.valid(VALUE)); CREATE TYPE within AS (a checked[]);
+         CREATE TABLE plain_codes (id int PRIMARY KEY, a text); INSERT INTO plain_codes VALUES (1, 'x');
+         CREATE TABLE direct (id int PRIMARY KEY, a checked); INSERT INTO direct VALUES (1, 1);
+         CREATE TABLE nested (id int PRIMARY KEY, a within); INSERT INTO nested VALUES (1, '({1})');
+         CREATE TABLE computed (id int PRIMARY KEY, a int GENERATED ALWAYS AS (id * 2) STORED); INSERT INTO computed VALUES (1);
+         GRANT SELECT ON ALL TABLES IN SCHEMA s TO reader; RESET ROLE; GRANT EXECUTE ON FUNCTION public.incr_as_of(anyelement, text) TO reader, owner",
+    );
+    let moment = c.flush();
+    let query =
+        |table: &str| format!("SELECT count(*) FROM incr_as_of(NULL::s.{table}, '{moment}')");
+    let attack = "SET ROLE reader; CREATE FUNCTION pg_temp.pwn() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE 'pwned as %', current_user; END $$;
+         CREATE TEMP VIEW codes AS SELECT pg_temp.pwn() AS code; GRANT SELECT ON codes TO PUBLIC; ";
+    let trap = c.sql_error(&format!(
+        "{attack} RESET ROLE; GRANT ALL ON SCHEMA s TO reader; INSERT INTO s.direct VALUES (2, 1)"
+    ));
+    assert!(trap.text.contains("pwned"), "the trap works: {trap}");
+    for table in ["direct", "nested", "computed"] {
+        assert_eq!(
+            c.sql(&format!("SET ROLE reader; {}", query(table))),
+            "1",
+            "{table}"
+        );
+        let error = c.sql_error(&format!("{attack} {}", query(table)));
+        assert_eq!(error.sqlstate, "55000", "{table}: {error}");
+    }
+    let plain = c.sql(&format!("{attack} {}", query("plain_codes")));
+    assert_eq!(plain, "1", "no code of the owner's runs");
+    // A function of a superuser's does not make it the superuser's session.
+    c.sql(&format!(
+        "CREATE FUNCTION helps() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS $$ {} $$",
+        query("direct")
+    ));
+    let helped = c.sql_error(&format!("{attack} SELECT helps()"));
+    assert_eq!(helped.sqlstate, "55000", "{helped}");
+    // incr_history() reads a key's value by the domain too.
+    c.sql("GRANT pg_read_all_data TO reader; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO reader");
+    let history = "SELECT count(*) FROM incr_history('s.direct', '{\"id\": 1, \"a\": 1}')";
+    assert_eq!(c.sql(&format!("SET ROLE reader; {history}")), "1");
+    let followed = c.sql_error(&format!("{attack} {history}"));
+    assert_eq!(followed.sqlstate, "55000", "{followed}");
+    let own = c.sql(&format!(
+        "CREATE TEMP TABLE mine (a int); {}",
+        query("direct")
+    ));
+    assert_eq!(
+        own, "1",
+        "whoever has the owner's rights has nothing to gain"
+    );
+}
+
+/// The text is that of the files, whatever the session has set.
+#[test]
+fn values_are_read_with_the_settings_of_the_files() {
+    let c = Cluster::backed_up();
+    let has_xml = c.is_true("SELECT count(*) = 1 FROM pg_config() WHERE name = 'CONFIGURE' AND setting LIKE '%--with-libxml%'");
+    let xml = ["text", "xml"][usize::from(has_xml)];
+    c.sql(&format!(
+        "CREATE TABLE t (id int PRIMARY KEY, a text[], d date, i interval, at timestamptz, m money, x {xml});
+         INSERT INTO t VALUES (1, '{{NULL,x}}', '2026-02-01', '-1 year -2 months +3 days -04:00', '2026-02-01 12:00+00', '1234.56', 'a <b/> c');
+         CREATE DOMAIN filled AS int; CREATE TABLE f (id int PRIMARY KEY, a filled); INSERT INTO f VALUES (1, NULL)"
+    ));
+    let moment = c.flush();
+    let same = format!(
+        "SET array_nulls = off; SET DateStyle = 'SQL, DMY'; SET IntervalStyle = sql_standard; SET TimeZone = 'Asia/Tokyo'; SET xmloption = document;
+         SELECT count(*) FROM incr_as_of(NULL::t, '{moment}') o JOIN t USING (id)
+         WHERE o.a = t.a AND o.a[1] IS NULL AND o.d = t.d AND o.i = t.i AND o.at = t.at AND o.m = t.m AND o.x::text = t.x::text;
+         SHOW array_nulls; SHOW xmloption"
+    );
+    assert_eq!(c.sql(&same), "1\noff\ndocument");
+    // As COPY, it asks a domain about NULL.
+    c.sql("UPDATE f SET a = 1; ALTER DOMAIN filled SET NOT NULL");
+    let refused = c.sql_error(&format!("SELECT * FROM incr_as_of(NULL::f, '{moment}')"));
+    assert_eq!(refused.sqlstate, "23502", "{refused}");
+}
+
 /// Processes that a backend has started and not waited for.
 fn children(backend: &str) -> String {
     let path = format!("/proc/{backend}/task/{backend}/children");
@@ -312,4 +438,17 @@ fn a_cancelled_query_leaves_neither_process_nor_file() {
         assert_eq!(error.sqlstate, sqlstate, "{script}: {error}");
         assert!(error.text.contains(said), "{script}: {error}");
     }
+    // Its temporary files are where the session's are.
+    behave("echo \"{\\\"error\\\":\\\"$TMPDIR\\\"}\" >&2; exit 1");
+    let place = c.sql_error(&query);
+    assert!(place.text.contains("/base/pgsql_tmp"), "{place}");
+    // What it says of others is for those who may read it.
+    behave("echo '{\"warning\":\"/path 1\"}' >&2; echo '{\"error\":\"/path:7\"}' >&2; exit 4");
+    c.sql("CREATE ROLE reader; GRANT SELECT ON t TO reader; GRANT EXECUTE ON FUNCTION incr_as_of(anyelement, text) TO reader");
+    let damaged = c.sql_error(&format!("SET ROLE reader; {query}"));
+    assert_eq!(damaged.sqlstate, "XX001", "{damaged}");
+    assert!(
+        !damaged.text.contains("/path") && damaged.text.contains("are damaged"),
+        "{damaged}"
+    );
 }

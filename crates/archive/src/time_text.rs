@@ -16,11 +16,13 @@ pub fn expression(text: &str) -> &'static str {
     }
 }
 
-/// The query of that time in ISO 8601, for [`crate::time::parse_iso`]; no row has NULL but for a time that is none.
+/// The query of that time in ISO 8601, for [`crate::time::parse_iso`]; no row has NULL but for a time that is none. A year
+/// before Christ is written so that it is not one after.
 pub fn query(text: &str) -> String {
     let read = expression(text);
     format!(
-        "SELECT to_char(({read}) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS time"
+        "SELECT CASE WHEN isfinite(t) AND t < CAST('0001-01-01 00:00:00+00' AS timestamptz) THEN 'BC' ELSE '' END \
+         || to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS time FROM (SELECT {read} AS t) AS given"
     )
 }
 

@@ -8,8 +8,9 @@ use pgrx::prelude::*;
 use crate::pg::decoding::column_type::Types;
 use crate::pg::decoding::relation::{with_relation, Column, Identity};
 use crate::pg::decoding::value::in_context;
+use crate::pg::failure::Failure;
 use crate::pg::server::session::OutputSettings;
-use crate::pg::server::untrusted::Untrusted;
+use crate::pg::server::untrusted::{self, Untrusted};
 
 /// A column of the table in question.
 pub struct KeyColumn {
@@ -54,17 +55,26 @@ pub fn describe(table: pg_sys::Oid) -> Option<KeyTable> {
 }
 
 /// The text of a value in the segments. Raises an error if it is not valid for the column.
-pub fn written_text(table: pg_sys::Oid, column: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+/// 55000 if code of the table's owner would have to be led by the caller's temporary objects.
+pub fn written_text(
+    table: pg_sys::Oid,
+    column: &[u8],
+    text: &[u8],
+) -> Result<Option<Vec<u8>>, Failure> {
     let written = with_relation(table, |relation| {
         // SAFETY: a context is current; what is put there goes with the call.
         let memory = unsafe { pg_sys::CurrentMemoryContext };
         let description = relation.describe(&mut Types::new(memory));
         let mut columns = description.columns.iter();
-        let column = columns.find(|found| found.name() == column)?;
-        let text = CString::new(text).ok()?;
+        let column = columns.find(|found| found.name() == column);
+        let Some((column, text)) = column.zip(CString::new(text).ok()) else {
+            return Ok(None);
+        };
         let (type_oid, typmod) = type_of(table, column.index);
         let (mut function, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
         // A domain's constraints are code of its owner.
+        let runs_code = || untrusted::input_runs_code(type_oid);
+        untrusted::ensure_not_led_astray(relation.owner(), runs_code)?;
         let untrusted = Untrusted::enter(relation.owner());
         // SAFETY: the input function of the column's type, called as COPY calls it; it may keep the
         // text, which lives as long as the call.
@@ -79,9 +89,9 @@ pub fn written_text(table: pg_sys::Oid, column: &[u8], text: &[u8]) -> Option<Ve
         settings.enter();
         let is_whole = in_context(memory, || column.kind.output.push_text(value, &mut out));
         settings.leave();
-        is_whole.then_some(out)
+        Ok(is_whole.then_some(out))
     });
-    written.flatten()
+    written.unwrap_or(Ok(None))
 }
 
 fn type_of(table: pg_sys::Oid, index: usize) -> (pg_sys::Oid, i32) {

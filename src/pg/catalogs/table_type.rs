@@ -112,6 +112,39 @@ pub fn with_locked_table<R>(
     }
 }
 
+/// The transactions that wrote what the catalog has of the table's columns, dropped ones too, if they are not long past.
+pub fn writers_of_columns(table: OpenRelation) -> Vec<pg_sys::TransactionId> {
+    const FROZEN: u32 = pg_sys::HEAP_XMIN_COMMITTED | pg_sys::HEAP_XMIN_INVALID;
+    let cache = pg_sys::SysCacheIdentifier::ATTNUM as i32;
+    // SAFETY: the descriptor belongs to an open relation; the header of a cached row is read before it is released.
+    let writer = |number: i16| unsafe {
+        let row = pg_sys::SearchSysCache2(cache, table.oid().into(), number.into());
+        if row.is_null() {
+            return None;
+        }
+        let header = &*(*row).t_data;
+        let is_past = u32::from(header.t_infomask) & FROZEN == FROZEN;
+        let xmin = header.t_choice.t_heap.t_xmin;
+        pg_sys::ReleaseSysCache(row);
+        (!is_past).then_some(xmin)
+    };
+    // SAFETY: as above.
+    let count = unsafe { (*table.tuple_descriptor()).natts } as i16;
+    (1..=count).filter_map(writer).collect()
+}
+
+/// True for the running transaction and those within it.
+pub fn is_of_this_transaction(xid: pg_sys::TransactionId) -> bool {
+    // SAFETY: a plain call inside a transaction.
+    unsafe { pg_sys::TransactionIdIsCurrentTransactionId(xid) }
+}
+
+/// In the order in which transactions get their IDs, across a wraparound.
+pub fn precedes(xid: pg_sys::TransactionId, other: pg_sys::TransactionId) -> bool {
+    // SAFETY: a plain computation.
+    unsafe { pg_sys::TransactionIdPrecedes(xid, other) }
+}
+
 /// The columns of an open table.
 pub fn columns(table: OpenRelation) -> Vec<TableColumn> {
     let descriptor = table.tuple_descriptor();

@@ -34,6 +34,8 @@ pub struct ColumnType {
     pub is_constrained: bool,
     /// Composite values are in it: of the type itself, or as elements or bounds.
     pub holds_rows: bool,
+    /// Its text is a name that the server looks up, and that need not be there at restore: regclass and its like, aclitem.
+    pub names_objects: bool,
     /// `None` for a type without equality (json, point, …).
     pub equality: Option<Equality>,
     /// Its length and whether it is passed by value.
@@ -99,6 +101,7 @@ fn column_type(
         goes_with_session,
         is_constrained: is_constrained(oid),
         holds_rows: holds_rows(oid),
+        names_objects: names_objects(oid),
         equality: equality(oid, collation),
         length,
         by_value,
@@ -186,6 +189,33 @@ fn holds_rows(type_oid: pg_sys::Oid) -> bool {
         };
         inner != pg_sys::InvalidOid && holds_rows(inner)
     }
+}
+
+/// A type of PostgreSQL's documentation, "Object Identifier Types", or aclitem, an array of such, or a domain over either.
+fn names_objects(type_oid: pg_sys::Oid) -> bool {
+    // SAFETY: catalog look-ups.
+    let (base, element) = unsafe {
+        let base = pg_sys::getBaseType(type_oid);
+        (base, pg_sys::get_element_type(base))
+    };
+    if element != pg_sys::InvalidOid {
+        return names_objects(element);
+    }
+    matches!(
+        base,
+        pg_sys::REGCLASSOID
+            | pg_sys::REGCOLLATIONOID
+            | pg_sys::REGCONFIGOID
+            | pg_sys::REGDICTIONARYOID
+            | pg_sys::REGNAMESPACEOID
+            | pg_sys::REGOPEROID
+            | pg_sys::REGOPERATOROID
+            | pg_sys::REGPROCOID
+            | pg_sys::REGPROCEDUREOID
+            | pg_sys::REGROLEOID
+            | pg_sys::REGTYPEOID
+            | pg_sys::ACLITEMOID
+    )
 }
 
 /// Support function of a btree operator class that says whether equality means the same image

@@ -84,6 +84,15 @@ impl Column {
         unsafe { declared::datum_is_equal(a, b, self.kind.by_value, self.kind.length) }
     }
 
+    /// The size of a value of variable length, uncompressed, in bytes; 0 of any other.
+    pub fn size_of(&self, value: pg_sys::Datum) -> usize {
+        if self.kind.length != -1 {
+            return 0;
+        }
+        // SAFETY: a value of this column's type, a varlena; only its header is read.
+        unsafe { pg_sys::toast_raw_datum_size(value) }
+    }
+
     /// True for a TOASTed value that the row only points to: an UPDATE did not change it.
     pub fn is_unchanged_toast(&self, value: pg_sys::Datum) -> bool {
         self.kind.length == -1

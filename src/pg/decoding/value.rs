@@ -304,6 +304,8 @@ fn function(type_oid: pg_sys::Oid, memory: &MemoryContextOwner) -> How {
 pub struct Row {
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
+    /// Positions whose values are not written: NULL stands for them.
+    unwritten: Vec<usize>,
 }
 
 impl Row {
@@ -337,7 +339,13 @@ impl Row {
         for position in positions {
             row.nulls[*position] = true;
         }
+        row.unwritten = positions.to_vec();
         row
+    }
+
+    /// Its NULL at this position stands for a value that has no text: see [`Row::without`].
+    pub fn is_unwritten(&self, index: usize) -> bool {
+        self.unwritten.contains(&index)
     }
 
     /// The value at position `index` (from 0), or `None` for NULL.

@@ -156,6 +156,13 @@ pub fn started_at_micros() -> i64 {
     crate::pg::types::timestamp::to_unix_micros(unsafe { pg_sys::PgStartTime })
 }
 
+/// True when the caller's current role is a superuser, or has the rights of pg_read_all_data.
+pub fn may_read_all_data() -> bool {
+    let role = pg_sys::Oid::from(pg_sys::ROLE_PG_READ_ALL_DATA);
+    // SAFETY: catalog look-ups by OID.
+    unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), role) }
+}
+
 /// True when the caller's current role is a superuser.
 pub fn is_superuser() -> bool {
     // SAFETY: a look-up within a transaction.
@@ -252,6 +259,34 @@ pub fn wait_a_moment(longest: Duration) {
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
     pgrx::check_for_interrupts!();
+}
+
+/// Ends this process if the postmaster is gone, which a wait without a latch does not notice.
+fn exit_without_postmaster() {
+    // SAFETY: a system call and this process's own variables; exit callbacks run as at the end of any wait for a latch.
+    unsafe {
+        if pg_sys::IsUnderPostmaster && libc::getppid() != pg_sys::PostmasterPid {
+            pg_sys::proc_exit(1);
+        }
+    }
+}
+
+/// The directory of this session's temporary files: of the next one of temp_tablespaces, or of the database's tablespace
+/// (OpenTemporaryFile in fd.c). It is there afterwards.
+pub fn temporary_directory() -> PathBuf {
+    let mut path = [0 as std::ffi::c_char; pg_sys::MAXPGPATH as usize];
+    // SAFETY: inside a transaction; the path has room for any, and a directory that is there already is no error.
+    let path = unsafe {
+        pg_sys::PrepareTempTablespaces();
+        let mut tablespace = pg_sys::GetNextTempTableSpace();
+        if tablespace == pg_sys::InvalidOid {
+            tablespace = pg_sys::MyDatabaseTableSpace;
+        }
+        pg_sys::TempTablespacePath(path.as_mut_ptr(), tablespace);
+        pg_sys::MakePGDirectory(path.as_ptr());
+        path_of(CStr::from_ptr(path.as_ptr()))
+    };
+    data_directory().join(path)
 }
 
 /// The directory of loadable libraries.

@@ -56,13 +56,17 @@ impl Program {
         Program::start_with(program, arguments, &[], None)
     }
 
-    /// The same with variables of the environment, and a file as its input.
+    /// The same with variables of the environment, and a file as its input. ResourceBusy while another one runs.
     pub fn start_with<S: AsRef<OsStr>>(
         program: &Path,
         arguments: &[S],
         environment: &[(&str, OsString)],
         input: Option<File>,
     ) -> io::Result<Program> {
+        if Program::is_running() {
+            let message = "another program of this process is running";
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+        }
         end_with_this_process();
         let mut command = on_its_own(program);
         command.args(arguments);
@@ -97,6 +101,7 @@ impl Program {
             [descriptor(&self.stdout), descriptor(&self.stderr)],
             timeout,
         );
+        super::exit_without_postmaster();
         pgrx::check_for_interrupts!();
         if ready[1] {
             let count = read_some(&mut self.stderr, &mut self.buffer)?;
@@ -113,17 +118,26 @@ impl Program {
     pub fn finish(mut self) -> io::Result<ExitStatus> {
         loop {
             if let Some(status) = self.child.try_wait()? {
-                RUNNING.store(0, Ordering::SeqCst);
+                self.is_no_more();
                 return Ok(status);
             }
             super::wait_a_moment(Duration::from_millis(10));
         }
     }
+
+    /// Nobody ends it any more. True if it had to be ended.
+    fn is_no_more(&self) -> bool {
+        let group = self.child.id() as i32;
+        let order = Ordering::SeqCst;
+        RUNNING.compare_exchange(group, 0, order, order).is_ok()
+    }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        end_group(RUNNING.swap(0, Ordering::SeqCst));
+        if self.is_no_more() {
+            end_group(self.child.id() as i32);
+        }
     }
 }
 

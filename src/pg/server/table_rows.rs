@@ -9,7 +9,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
-use super::untrusted::Untrusted;
+use super::untrusted::{self, Untrusted};
 use crate::pg::compat;
 use crate::pg::decoding::relation::OpenRelation;
 use crate::pg::failure::Failure;
@@ -56,6 +56,7 @@ impl TableRows {
         table: OpenRelation,
         texts: &[Option<usize>],
     ) -> Result<TableRows, Failure> {
+        untrusted::ensure_not_led_astray(table.owner(), || untrusted::rows_run_code(table))?;
         // SAFETY: the result of a set-returning function has this type (execnodes.h); what outlives the call is in the
         // query's memory, and the rest in the executor's, which is freed at the end or with the failed call's memory.
         unsafe {
@@ -80,6 +81,7 @@ impl TableRows {
             (*context).ecxt_scantuple = slot;
             // Preparing an expression may evaluate parts of it.
             let untrusted = Untrusted::enter(table.owner());
+            untrusted.set_for_files();
             let count = (*descriptor).natts as usize;
             let sources = (0..count)
                 .map(|index| source(table, index, texts.get(index).copied().flatten(), executor));
@@ -105,12 +107,8 @@ impl TableRows {
             pg_sys::ExecClearTuple(self.slot);
             let (values, nulls) = ((*self.slot).tts_values, (*self.slot).tts_isnull);
             for (index, source) in self.sources.iter_mut().enumerate() {
-                let text = match source {
-                    Source::Text(input) => texts.get(input.text).copied().flatten(),
-                    _ => None,
-                };
-                let value = match (source, text) {
-                    (Source::Text(input), Some(text)) => Some(input.read(text)),
+                let value = match source {
+                    Source::Text(input) => input.read(texts.get(input.text).copied().flatten()),
                     _ => None,
                 };
                 *nulls.add(index) = value.is_none();
@@ -149,13 +147,19 @@ impl TableRows {
 impl Input {
     /// # Safety
     /// The current memory context is that of the row.
-    unsafe fn read(&mut self, text: &CStr) -> pg_sys::Datum {
-        let bytes = text.to_bytes();
-        // SAFETY: the text is NUL-terminated; an input function may write to its copy.
+    unsafe fn read(&mut self, text: Option<&CStr>) -> Option<pg_sys::Datum> {
+        // SAFETY: the text is NUL-terminated; an input function may write to its copy. One that is not strict is called
+        // for NULL too, and answers NULL or an error: a domain may refuse it.
         unsafe {
-            pg_sys::pg_verifymbstr(text.as_ptr(), bytes.len() as i32, false);
-            let copy = pg_sys::pstrdup(text.as_ptr());
-            pg_sys::InputFunctionCall(&mut self.function, copy, self.parameter, self.modifier)
+            let mut copy = std::ptr::null_mut();
+            if let Some(text) = text {
+                let length = text.to_bytes().len() as i32;
+                pg_sys::pg_verifymbstr(text.as_ptr(), length, false);
+                copy = pg_sys::pstrdup(text.as_ptr());
+            }
+            let function = &mut self.function;
+            let value = pg_sys::InputFunctionCall(function, copy, self.parameter, self.modifier);
+            text.map(|_| value)
         }
     }
 }

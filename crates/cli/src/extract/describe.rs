@@ -22,6 +22,7 @@ pub fn line(plan: &Plan, past: &Past, (oid, table): (u32, &Table), lsn: Lsn) -> 
             "current": current.map(|column| text(&column.name)).transpose()?,
             "type": text(&column.type_)?,
             "generated": column.is_generated,
+            "retyped": past.is_retyped(oid, column.number),
         }));
     }
     let moment = past

@@ -126,6 +126,8 @@ pub struct Past {
     last: Option<Transaction>,
     /// False from where on only columns are followed.
     has_rows: bool,
+    /// Columns whose type has become another since then: OID of the table, number of the column.
+    retyped: BTreeSet<(u32, u32)>,
 }
 
 impl Past {
@@ -152,6 +154,7 @@ impl Past {
             misfits: 0,
             last: None,
             has_rows: true,
+            retyped: BTreeSet::new(),
         };
         for type_ in &past.span.base.metadata.source.types {
             past.types

@@ -1,5 +1,7 @@
 //! Schema changes that give values other texts without a change of their rows.
 
+use archive::segment::Effect;
+
 use super::apply::At;
 use super::base::text::Reading;
 use super::error::Result;
@@ -42,6 +44,46 @@ impl Past {
             }
         }
         Ok(())
+    }
+
+    /// Follows the columns alone, and notes those of wanted tables whose values have other texts from here on: their type has
+    /// other attributes or labels, or is another type.
+    pub(super) fn follow_column_types(&mut self, effect: &Effect, statement: &[u8]) {
+        if let Some(Retyped::Label { type_, .. } | Retyped::Attributes { type_ }) =
+            self.types.follow(statement)
+        {
+            for (oid, column) in self.wanted_columns() {
+                if self.types.uses(&column.type_, &type_) {
+                    self.retyped.insert((oid, column.number));
+                }
+            }
+        }
+        let before = self.wanted_columns();
+        // What is not understood is noted with its table.
+        let _ = self.tables.follow(effect, statement);
+        for (oid, column) in before {
+            let shape = self.tables.all.get(&oid).map(|table| &table.shape);
+            let mut columns = shape.into_iter().flat_map(|shape| &shape.columns);
+            let after = columns.find(|it| it.number == column.number);
+            // PostgreSQL's own types stay what they are.
+            let is_own = |type_: &[u8]| memchr::memchr(b'.', type_).is_none();
+            if after.is_some_and(|it| it.type_ != column.type_) && !is_own(&column.type_) {
+                self.retyped.insert((oid, column.number));
+            }
+        }
+    }
+
+    fn wanted_columns(&self) -> Vec<(u32, Column)> {
+        let tables = self.wanted.iter();
+        let tables = tables.filter_map(|oid| Some((*oid, self.tables.all.get(oid)?)));
+        tables
+            .flat_map(|(oid, table)| table.shape.columns.iter().map(move |it| (oid, it.clone())))
+            .collect()
+    }
+
+    /// Whether [`Self::follow_columns`] has found that the texts of a column's type are others since then.
+    pub fn is_retyped(&self, oid: u32, number: u32) -> bool {
+        self.retyped.contains(&(oid, number))
     }
 
     /// A value of a reg… type is the name of an object: not of one that this renames or drops.

@@ -152,8 +152,7 @@ impl Past {
         let text = open.lines.text();
         if !self.has_rows {
             if let Item::Effect(effect) = item {
-                // What is not understood is noted with its table.
-                let _ = self.tables.follow(&effect, DdlBlock::read(text).statement);
+                self.follow_column_types(&effect, DdlBlock::read(text).statement);
             }
             return Ok(());
         }

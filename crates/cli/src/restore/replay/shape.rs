@@ -39,13 +39,17 @@ pub struct Shape {
 
 /// The shape of a line; `None` for one that is executed as it is. Old values in a comment are no part of it.
 pub fn of(line: &[u8]) -> Option<Shape> {
-    if line.len() > LONGEST {
-        return None;
-    }
-    if memmem::find(line, WAS_BEGIN).is_some() && line.starts_with(b"UPDATE ") {
+    let has_comment = line.starts_with(b"UPDATE ") || line.starts_with(b"DELETE FROM ");
+    if has_comment && memmem::find(line, WAS_BEGIN).is_some() {
         if let Some(end) = find_outside(line, WAS_BEGIN) {
+            if end >= LONGEST {
+                return None;
+            }
             return of_statement(&[&line[..end], b";"].concat());
         }
+    }
+    if line.len() > LONGEST {
+        return None;
     }
     of_statement(line)
 }
@@ -320,6 +324,16 @@ mod tests {
             shown(line),
             (text.to_owned(), some(&[" /* was ", "2", "k"]))
         );
+        let line = "DELETE FROM a WHERE id = 1 AND b = 2 /* was j = '{}' */;";
+        let text = "DELETE FROM a WHERE id = $1 AND b = $2;";
+        assert_eq!(shown(line), (text.to_owned(), some(&["1", "2"])));
+        // However long the comment is.
+        let long = format!(
+            "UPDATE a SET x = 1 WHERE id = 2 /* was x = '{}' */;",
+            "x".repeat(LONGEST)
+        );
+        let text = "UPDATE a SET x = $1 WHERE id = $2;";
+        assert_eq!(shown(&long), (text.to_owned(), some(&["1", "2"])));
     }
 
     #[test]
