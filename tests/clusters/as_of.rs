@@ -317,7 +317,7 @@ fn code_of_a_tables_owner_is_not_led_to_temporary_objects() {
     let helped = c.sql_error(&format!("{attack} SELECT helps()"));
     assert_eq!(helped.sqlstate, "55000", "{helped}");
     // incr_history() reads a key's value by the domain too.
-    c.sql("GRANT pg_read_all_data TO reader; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO reader");
+    c.sql("GRANT pg_read_all_data TO reader; ALTER ROLE reader BYPASSRLS; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO reader");
     let history = "SELECT count(*) FROM incr_history('s.direct', '{\"id\": 1, \"a\": 1}')";
     assert_eq!(c.sql(&format!("SET ROLE reader; {history}")), "1");
     let followed = c.sql_error(&format!("{attack} {history}"));

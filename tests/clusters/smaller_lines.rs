@@ -105,8 +105,7 @@ fn a_row_is_deleted_whatever_became_of_its_other_values() {
     );
     c.flush();
     c.sql(
-        "DROP TABLE x; DELETE FROM pg_enum WHERE enumlabel = 'happy'; DELETE FROM t WHERE id < 3; UPDATE t SET a = 4; DELETE FROM t;
-         INSERT INTO t (id) VALUES (4)",
+        "DROP TABLE x; DELETE FROM t WHERE id < 3; UPDATE t SET a = 4; DELETE FROM t; INSERT INTO t (id, m) VALUES (4, 'happy')",
     );
     c.assert_restores_both_ways();
     let lines = changes(&c.stream(), "t");
@@ -116,15 +115,23 @@ fn a_row_is_deleted_whatever_became_of_its_other_values() {
             && lines[0].ends_with(", j = '{}' */;"),
         "{lines:?}"
     );
-    // What has no text is said, and neither compared nor shown.
     assert_eq!(
         lines[1],
-        "DELETE FROM public.t WHERE id = 2 AND j IS NULL AND a IS NULL /* was r = null, l = null, d = null */;"
+        "DELETE FROM public.t WHERE id = 2 AND j IS NULL AND m = 'happy' AND a IS NULL /* was r = null, l = null, d = null */;"
     );
     let deleted = c.sql(
         "SET client_min_messages = error; SELECT count(*) FROM incr_history('t', '{\"j\": \"{}\"}') WHERE operation = 'DELETE'",
     );
     assert_eq!(deleted, "1", "the comment is read");
+    // What has no text is said, and neither compared nor shown.
+    c.sql("DELETE FROM pg_enum WHERE enumlabel = 'happy'; DELETE FROM t");
+    c.flush();
+    let stream = c.stream();
+    assert_eq!(
+        changes(&stream, "t").last().map(String::as_str),
+        Some("DELETE FROM public.t WHERE id = 4 AND j IS NULL AND a IS NULL /* was r = null, l = null, d = null */;")
+    );
+    assert!(stream.contains("could not be output as text"), "{stream}");
 }
 
 #[test]
