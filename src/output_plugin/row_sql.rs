@@ -28,6 +28,9 @@ const LONGEST_LINE: usize = (1 << 30) - (1 << 16);
 /// A comment does not have values of more bytes than this: making one of them takes several times its size in memory.
 const LONGEST_SHOWN: usize = 4 << 20;
 
+/// Behind a comparison of texts, which has the column's collation.
+const EXACTLY: &[u8] = b" COLLATE pg_catalog.\"C\"";
+
 /// Buffers that are reused from row to row.
 const KEPT_ROOM: usize = 16 << 20;
 
@@ -329,11 +332,17 @@ fn push_key(line: &mut Line, table: &TableSql, row: &Row) {
         .columns
         .iter()
         .filter(|column| column.is_key);
-    for (nth, column) in keys.enumerate() {
+    for (nth, column) in keys.clone().enumerate() {
         if nth > 0 {
             line.push(b" AND ");
         }
         push_comparison(line, column, row);
+    }
+    // The index may tell apart what the column's collation does not.
+    let loose = keys.filter(|column| column.kind.is_loose);
+    for column in loose {
+        line.push(b" AND ");
+        push_text_comparison(line, column, row);
     }
 }
 
@@ -395,6 +404,9 @@ fn push_text_comparison(line: &mut Line, column: &Column, row: &Row) {
     line.push(b") = pg_catalog.format('%s', coalesce(");
     line.push_value(column, row, Place::Comparison);
     line.push(b", ").push(&column.quoted).push(b"))");
+    if column.kind.is_loose {
+        line.push(EXACTLY);
+    }
 }
 
 fn push_comparison(line: &mut Line, column: &Column, row: &Row) {

@@ -36,6 +36,8 @@ pub struct ColumnType {
     pub holds_rows: bool,
     /// Its text is a name that the server looks up, and that need not be there at restore: regclass and its like, aclitem.
     pub names_objects: bool,
+    /// Texts that differ may be equal: the collation is nondeterministic.
+    pub is_loose: bool,
     /// `None` for a type without equality (json, point, …).
     pub equality: Option<Equality>,
     /// Its length and whether it is passed by value.
@@ -102,6 +104,7 @@ fn column_type(
         is_constrained: is_constrained(oid),
         holds_rows: holds_rows(oid),
         names_objects: names_objects(oid),
+        is_loose: is_loose(collation),
         equality: equality(oid, collation),
         length,
         by_value,
@@ -216,6 +219,11 @@ fn names_objects(type_oid: pg_sys::Oid) -> bool {
             | pg_sys::REGTYPEOID
             | pg_sys::ACLITEMOID
     )
+}
+
+fn is_loose(collation: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    collation != pg_sys::InvalidOid && unsafe { !pg_sys::get_collation_isdeterministic(collation) }
 }
 
 /// Support function of a btree operator class that says whether equality means the same image

@@ -232,6 +232,8 @@ fn comparison<'a>(words: &mut Words<'a>) -> Option<Pair<'a>> {
         words.expect(b", ")?;
         words.identifier()?;
         words.expect(b"))")?;
+        // Where the column's collation is nondeterministic.
+        words.pass(b" COLLATE pg_catalog.\"C\"");
         return Some((name_of(column), value));
     }
     let column = name_of(words.identifier()?);
