@@ -211,6 +211,29 @@ fn what_is_younger_than_the_delay_is_not_there() {
         c.sql_in("copy", "SELECT count(*) FROM t WHERE a = 100"),
         "0"
     );
+    // The archive does not answer: that is told, and it ends when it is asked to.
+    let mut command = program_command();
+    command.args(["--json", "follow", "--from", &c.conninfo(c.database())]);
+    command.args(["--target", &c.conninfo("copy")]);
+    command.args(["--interval", "50ms", "--delay", "1h"]);
+    let copy = Following::of(command);
+    let reader = format!(
+        "SELECT min(pid) FROM pg_stat_activity WHERE datname = '{}' AND query LIKE '%incr\\_read(%' AND pid <> pg_backend_pid()",
+        c.database()
+    );
+    wait_until("it follows", || copy.status()["state"] == "following");
+    let reader = c.sql(&reader);
+    let signal = |signal: &str| {
+        let sent = std::process::Command::new("kill")
+            .args([signal, &reader])
+            .status();
+        assert!(sent.expect("kill can be run").success());
+    };
+    signal("-STOP");
+    let told = copy.told();
+    wait_until("it tells where it is", || copy.told() > told + 10);
+    copy.stop();
+    signal("-CONT");
     // Without the archive, too.
     let archive = c.database_directory();
     let away = archive.with_extension("away");

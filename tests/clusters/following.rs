@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use harness::{program_command, wait_until, Cluster};
 use serde_json::Value;
@@ -13,6 +14,8 @@ pub struct Following {
     /// All that it has said on standard output.
     said: Arc<Mutex<Vec<Value>>>,
     complaints: Arc<Mutex<String>>,
+    /// Reads them to their end.
+    complaining: Option<JoinHandle<()>>,
 }
 
 /// `follow`, with what it always needs here.
@@ -46,7 +49,7 @@ impl Following {
                 lines.lock().expect("nobody panics with it").push(value);
             }
         });
-        std::thread::spawn(move || {
+        let complaining = std::thread::spawn(move || {
             for line in BufReader::new(stderr.expect("it is piped")).lines() {
                 let mut errors = errors.lock().expect("nobody panics with it");
                 errors.push_str(&(line.expect("it is text") + "\n"));
@@ -56,6 +59,7 @@ impl Following {
             child,
             said,
             complaints,
+            complaining: Some(complaining),
         }
     }
 
@@ -104,6 +108,9 @@ impl Following {
     /// Its exit status, and what it has complained of.
     pub fn end(mut self) -> (Option<i32>, String) {
         let status = self.child.wait().expect("it was started").code();
+        let complaining = self.complaining.take();
+        let read = complaining.is_none_or(|thread| thread.join().is_ok());
+        assert!(read, "what it complains of is text");
         (status, self.complaints())
     }
 
