@@ -137,11 +137,10 @@ fn text_of(described: &Description, column: &TableColumn) -> Result<Option<usize
             return Ok(Some(place));
         }
         let code = PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH;
-        let message = match *then == now {
-            _ if found.retyped => {
-                format!("column \"{name}\" had a type then that has changed since: {then}")
-            }
-            _ => format!("column \"{name}\" had another type then: {then} instead of {now}"),
+        let message = if found.retyped {
+            format!("column \"{name}\" had a type then that has changed since: {then}")
+        } else {
+            format!("column \"{name}\" had another type then: {then} instead of {now}")
         };
         return Err(Failure::new(code, message).hint(
             "`pg_incrbackup extract`, or a restore of this table, has the rows as they were.",

@@ -284,7 +284,7 @@ fn code_of_a_tables_owner_is_not_led_to_temporary_objects() {
            RETURN EXISTS (SELECT FROM codes WHERE code = v); END $$;
          CREATE DOMAIN checked AS int CHECK (s.valid(VALUE)); CREATE TYPE within AS (a checked[]);
          CREATE TABLE plain_codes (id int PRIMARY KEY, a text); INSERT INTO plain_codes VALUES (1, 'x');
-         CREATE TABLE direct (id int PRIMARY KEY, a checked); INSERT INTO direct VALUES (1, 1);
+         CREATE TABLE direct (id int PRIMARY KEY, a checked); ALTER TABLE direct REPLICA IDENTITY FULL; INSERT INTO direct VALUES (1, 1);
          CREATE TABLE nested (id int PRIMARY KEY, a within); INSERT INTO nested VALUES (1, '({1})');
          CREATE TABLE computed (id int PRIMARY KEY, a int GENERATED ALWAYS AS (id * 2) STORED); INSERT INTO computed VALUES (1);
          GRANT SELECT ON ALL TABLES IN SCHEMA s TO reader; RESET ROLE; GRANT EXECUTE ON FUNCTION public.incr_as_of(anyelement, text) TO reader, owner",
@@ -318,8 +318,8 @@ fn code_of_a_tables_owner_is_not_led_to_temporary_objects() {
     assert_eq!(helped.sqlstate, "55000", "{helped}");
     // incr_history() reads a key's value by the domain too.
     c.sql("GRANT pg_read_all_data TO reader; ALTER ROLE reader BYPASSRLS; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO reader");
-    let history = "SELECT count(*) FROM incr_history('s.direct', '{\"id\": 1, \"a\": 1}')";
-    assert_eq!(c.sql(&format!("SET ROLE reader; {history}")), "1");
+    let history = "SET client_min_messages = error; SELECT count(*) > 0 FROM incr_history('s.direct', '{\"a\": 1}')";
+    assert_eq!(c.sql(&format!("SET ROLE reader; {history}")), "t");
     let followed = c.sql_error(&format!("{attack} {history}"));
     assert_eq!(followed.sqlstate, "55000", "{followed}");
     let own = c.sql(&format!(
