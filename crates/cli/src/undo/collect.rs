@@ -12,7 +12,7 @@ use archive_query::report::text::readable;
 
 use super::statement::{Column, Table};
 use super::undone::{Row, Undone};
-use super::wanted::{Choice, Wanted};
+use super::wanted::{Choice, Columns, Wanted};
 use crate::error::{Error, Result};
 use crate::restore::part::wanted::Name;
 use crate::shown::{line, size};
@@ -43,7 +43,7 @@ impl Former {
 pub struct Collect<'a> {
     wanted: HashSet<Lsn>,
     choice: &'a Choice<'a>,
-    keys: &'a BTreeMap<Name, Vec<(Lsn, Option<Vec<Vec<u8>>>)>>,
+    keys: &'a BTreeMap<Name, Vec<(Lsn, Option<Columns>)>>,
     pub tables: Vec<Former>,
     pub undone: Vec<Undone>,
     /// What is undone of a row, by its number.

@@ -79,6 +79,9 @@ const REFERENCES: &str = "SELECT c.conrelid::pg_catalog.regclass::pg_catalog.tex
           AND a.attnum OPERATOR(pg_catalog.=) ANY (c.confkey) \
           AND a.attname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (u.changed[i]::pg_catalog.text[])) END";
 
+/// What is undone of a row, and how.
+type One<'a> = (&'a Undone, Step);
+
 /// A unit, as a row of the table: an INSERT on one line. Texts are in literals whose tag has the key: psql neither counts nor
 /// substitutes anything there. `shown` makes a message what the text may contain.
 pub fn unit(
@@ -92,7 +95,7 @@ pub fn unit(
         let tag = format!("$s{key}$");
         [tag.as_bytes(), text, tag.as_bytes()].concat()
     };
-    let array = |type_: &str, of: &dyn Fn(&(&Undone, Step)) -> Option<Vec<u8>>| {
+    let array = |type_: &str, of: &dyn Fn(&One<'_>) -> Option<Vec<u8>>| {
         let texts = unit
             .iter()
             .map(|step| of(step).unwrap_or_else(|| b"NULL".to_vec()));
@@ -187,7 +190,7 @@ pub fn work(key: &str) -> String {
          WHERE c.condeferred AND c.contype IN ('f', 'p', 'u', 'x') LOOP EXECUTE u.query; END LOOP;";
     const REFUSED: &str = "SQLSTATE 'UNDO2' OR integrity_constraint_violation OR generated_always";
     let table = format!("pg_temp.undo_{key}");
-    let one = format!("WHERE unit OPERATOR(pg_catalog.=) u.unit");
+    let one = "WHERE unit OPERATOR(pg_catalog.=) u.unit";
     format!(
         "DO $r{key}$ DECLARE u record; is_so pg_catalog.bool; count pg_catalog.int8; is_going_on pg_catalog.bool := true; BEGIN {AT_ONCE} \
          FOR u IN SELECT * FROM {table} WHERE is_open ORDER BY unit LOOP \

@@ -23,6 +23,9 @@ const OF_LARGE_OBJECTS: [&[u8]; 3] = [
     b"COMMENT ON LARGE OBJECT ",
 ];
 
+/// Names of columns.
+pub type Columns = Vec<Vec<u8>>;
+
 /// The transactions that are taken back.
 #[derive(Debug, Default)]
 pub struct Wanted {
@@ -31,7 +34,7 @@ pub struct Wanted {
     /// Tables whose rows they change, as they are called at that place.
     pub names: BTreeSet<Name>,
     /// The columns by which rows are found, from a commit on; none where these are all.
-    pub keys: BTreeMap<Name, Vec<(Lsn, Option<Vec<Vec<u8>>>)>>,
+    pub keys: BTreeMap<Name, Vec<(Lsn, Option<Columns>)>>,
     /// How many rows of chosen tables are changed, by statements and rows of COPY.
     pub changes: u64,
     /// Whether the open COPY is of a chosen table.
