@@ -410,14 +410,16 @@ fn described(c: &Cluster) {
     };
     let alone = line("public.alone");
     assert!(
-        alone.contains(r#"{"name":"a","current":"b","type":"text","generated":false}"#),
+        alone.contains(
+            r#"{"name":"a","current":"b","type":"text","generated":false,"retyped":false}"#
+        ),
         "{alone}"
     );
     let t = line("public.t");
     for column in [
-        r#"{"name":"n","current":null,"type":"numeric(7,2)","generated":false}"#,
-        r#"{"name":"at","current":"at","type":"timestamp with time zone","generated":false}"#,
-        r#"{"name":"g","current":"g","type":"integer","generated":true}"#,
+        r#"{"name":"n","current":null,"type":"numeric(7,2)","generated":false,"retyped":false}"#,
+        r#"{"name":"at","current":"at","type":"timestamp with time zone","generated":false,"retyped":false}"#,
+        r#"{"name":"g","current":"g","type":"integer","generated":true,"retyped":false}"#,
     ] {
         assert!(t.contains(column), "{t}");
     }

@@ -38,12 +38,36 @@ impl Write for To {
     }
 }
 
+/// The path with its directory as it really is: whoever runs the program has chosen it, and may have by a symbolic link.
+fn resolved(path: &Path) -> Result<PathBuf> {
+    let named = path.file_name().zip(path.parent());
+    let (name, parent) = named.ok_or_else(|| {
+        let message = format!("\"{}\" is no name of a file", path.display());
+        Error::wrong_use(message, "--output makes a new file.")
+    })?;
+    let here = Path::new(".");
+    let parent = if parent.as_os_str().is_empty() {
+        here
+    } else {
+        parent
+    };
+    let directory = parent.canonicalize().map_err(|error| {
+        let message = format!("could not open directory \"{}\": {error}", parent.display());
+        Error::wrong_use(
+            message,
+            "--output makes a new file in a directory that is there.",
+        )
+    })?;
+    Ok(directory.join(name))
+}
+
 impl Sink {
     /// Standard output, or a new file of mode 0600. An existing one is refused.
     pub fn open(file: Option<&Path>) -> Result<Sink> {
         let Some(path) = file else {
             return Ok(Sink::of(To::Output(io::stdout()), None));
         };
+        let path = &resolved(path)?;
         if path.symlink_metadata().is_ok() {
             let message = format!("\"{}\" exists", path.display());
             return Err(Error::wrong_use(message, "--output makes a new file."));

@@ -421,6 +421,7 @@ pub fn field(field: &[u8]) -> Option<std::borrow::Cow<'_, [u8]>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
