@@ -9,7 +9,6 @@ mod shown;
 use std::collections::BTreeSet;
 
 use archive::time::iso;
-use archive_query::catalog::Catalog;
 use archive_query::past::{Nobody, Tables as Definitions};
 use archive_query::report::text::readable;
 use clap::Args;
@@ -23,7 +22,7 @@ use crate::source;
 use crate::stretch::moments;
 use crate::stretch::rows::{Rows, Tables};
 use crate::stretch::touched::{SchemaChange, Touched};
-use crate::stretch::{Asked, Stretch};
+use crate::stretch::{self, Asked, Stretch};
 use net::Nets;
 
 /// What is compared
@@ -72,10 +71,7 @@ pub fn run(options: &Diff, output: &Output) -> Result<Outcome> {
     let storage = &source.storage;
     // Retention removes nothing meanwhile.
     let _hold = storage.hold()?;
-    let (catalog, damage) = Catalog::read_sound(&**storage)?;
-    for error in damage {
-        output.warning(&format!("{error}: it is passed over"));
-    }
+    let catalog = stretch::catalog(&**storage, output)?;
     let asked = Asked {
         since: Some(from),
         until: Some(to.clone()),

@@ -20,14 +20,14 @@ use std::io;
 use archive::segment::{DdlBlock, Effect, Lost, Mark, TypedWords};
 use archive::storage::Storage;
 use archive::Lsn;
-use archive_query::catalog::{Catalog, Segment};
+use archive_query::catalog::Segment;
 use archive_query::history::statement;
 
 use crate::error::{Error, Outcome, Result};
 use crate::output::Output;
 use crate::source;
 use crate::stretch::reading::{Commit, Piece, Reading};
-use crate::stretch::{Asked, Stretch};
+use crate::stretch::{self, Asked, Stretch};
 use change::RowChange;
 use filter::Filter;
 pub use options::Show;
@@ -80,10 +80,7 @@ pub fn run(options: &Show, output: &Output) -> Result<Outcome> {
     let storage = &*source.storage;
     // Retention removes nothing meanwhile.
     let _hold = storage.hold()?;
-    let (catalog, damage) = Catalog::read_sound(storage)?;
-    for error in damage {
-        output.warning(&format!("{error}: it is passed over"));
-    }
+    let catalog = stretch::catalog(storage, output)?;
     let asked = Asked {
         since: options.since.moment()?,
         until: options.until.moment()?,

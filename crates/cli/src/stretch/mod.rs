@@ -24,6 +24,7 @@ use archive_query::catalog::{Catalog, Chain, Extent, Segment};
 use clap::Args;
 
 use crate::error::{Error, Result};
+use crate::output::Output;
 use crate::restore::plan::{said, Moment};
 use moments::Located;
 
@@ -94,6 +95,15 @@ pub struct Stretch {
     pub segments: Vec<Segment>,
     /// What a user should know of its ends.
     pub notes: Vec<String>,
+}
+
+/// What is there; what cannot be read of it is passed over with a warning.
+pub fn catalog(storage: &dyn Storage, output: &Output) -> Result<Catalog> {
+    let (catalog, damage) = Catalog::read_sound(storage)?;
+    for error in damage {
+        output.warning(&format!("{error}: it is passed over"));
+    }
+    Ok(catalog)
 }
 
 impl Stretch {

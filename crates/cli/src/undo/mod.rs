@@ -26,7 +26,6 @@ mod wanted;
 
 use std::io::{self, BufWriter, Write};
 
-use archive_query::catalog::Catalog;
 use archive_query::past::Nobody;
 use serde_json::json;
 
@@ -39,7 +38,7 @@ use crate::restore::plan::Moment;
 use crate::shown::count;
 use crate::source;
 use crate::stretch::rows::{Rows, Tables};
-use crate::stretch::{Asked, Stretch};
+use crate::stretch::{self, Asked, Stretch};
 use apply::{Done, How};
 use collect::{Collect, Former};
 pub use options::Undo;
@@ -62,10 +61,7 @@ pub fn run(options: &Undo, output: &Output) -> Result<Outcome> {
     let storage = &source.storage;
     // Retention removes nothing meanwhile.
     let _hold = storage.hold()?;
-    let (catalog, damage) = Catalog::read_sound(&**storage)?;
-    for error in damage {
-        output.warning(&format!("{error}: it is passed over"));
-    }
+    let catalog = stretch::catalog(&**storage, output)?;
     let asked = Asked {
         since,
         until: options.until.moment()?,

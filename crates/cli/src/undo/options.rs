@@ -40,7 +40,8 @@ pub struct Undo {
     /// The database in which it is taken back, as a libpq connection string or URI
     ///
     /// Without --apply it is only tried: everything is done in one transaction, which is rolled back, and what could not be
-    /// taken back is listed. The role needs INSERT, UPDATE, DELETE and SELECT on the tables.
+    /// taken back is listed. The role needs INSERT, UPDATE, DELETE and SELECT on the tables, and TEMPORARY on the
+    /// database.
     #[arg(long, help_heading = "The way back", value_name = "CONNINFO")]
     pub target: Option<String>,
 

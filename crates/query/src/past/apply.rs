@@ -3,7 +3,7 @@
 use archive::segment::Effect;
 
 use super::error::{Error, Result};
-use super::live::{arranged, Search};
+use super::live::{arranged, Live, Search};
 use super::retyped::{text_change, TextChange};
 use super::row::borrowed;
 use super::shape::alteration::{self, Alteration};
@@ -163,17 +163,8 @@ impl Past {
         };
         let row = live.insert(&mut self.store, &values)?;
         if observer.wants_rows() {
-            observer.change(&Change {
-                transaction,
-                place: at.place,
-                oid: live.oid,
-                row,
-                name: &live.name,
-                kind: Kind::Inserted,
-                shape: &live.shape,
-                before: None,
-                after: Some(&values),
-            })?;
+            let told = (transaction, at.place, Kind::Inserted);
+            tell(observer, told, live, row, (None, Some(&values)))?;
         }
         Ok(())
     }
@@ -264,17 +255,8 @@ impl Past {
         }
         live.update(&mut self.store, number, row, &after)?;
         if observer.wants_rows() {
-            observer.change(&Change {
-                transaction,
-                place: at.place,
-                oid: live.oid,
-                row: number,
-                name: &live.name,
-                kind: Kind::Updated,
-                shape: &live.shape,
-                before: Some(&before),
-                after: Some(&after),
-            })?;
+            let told = (transaction, at.place, Kind::Updated);
+            tell(observer, told, live, number, (Some(&before), Some(&after)))?;
         }
         Ok(())
     }
@@ -290,17 +272,8 @@ impl Past {
     ) -> Result<()> {
         let live = &mut self.live[nth];
         if observer.wants_rows() {
-            observer.change(&Change {
-                transaction,
-                place,
-                oid: live.oid,
-                row: number,
-                name: &live.name,
-                kind,
-                shape: &live.shape,
-                before: Some(&live.read(row)),
-                after: None,
-            })?;
+            let told = (transaction, place, kind);
+            tell(observer, told, live, number, (Some(&live.read(row)), None))?;
         }
         live.delete(&mut self.store, number, row)
     }
@@ -319,17 +292,8 @@ impl Past {
             let (mut from, mut row) = (0, Vec::new());
             while let Some(number) = live.next_row(&self.store, from, &mut row)? {
                 from = number + 1;
-                observer.change(&Change {
-                    transaction,
-                    place,
-                    oid: live.oid,
-                    row: number,
-                    name: &live.name,
-                    kind,
-                    shape: &live.shape,
-                    before: Some(&live.read(&row)),
-                    after: None,
-                })?;
+                let told = (transaction, place, kind);
+                tell(observer, told, live, number, (Some(&live.read(&row)), None))?;
             }
         }
         live.clear(&mut self.store)
@@ -538,4 +502,25 @@ impl Past {
         }
         Ok(())
     }
+}
+
+/// Tells of a change of a row: whose and where, the table, the row, and its values before and after.
+fn tell(
+    observer: &mut dyn Observer,
+    (transaction, place, kind): (&Transaction, Place<'_>, Kind),
+    live: &Live,
+    row: u64,
+    (before, after): (Option<&[Value<'_>]>, Option<&[Value<'_>]>),
+) -> Result<()> {
+    Ok(observer.change(&Change {
+        transaction,
+        place,
+        oid: live.oid,
+        row,
+        name: &live.name,
+        kind,
+        shape: &live.shape,
+        before,
+        after,
+    })?)
 }
