@@ -2,9 +2,11 @@
 //! into rows. Errors are raised here and nowhere else.
 
 mod as_of;
+mod changes;
 mod cluster;
 mod drill;
 mod history;
+mod info;
 mod mark;
 mod metrics;
 mod reading;
