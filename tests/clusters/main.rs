@@ -22,6 +22,7 @@ mod cases_twice;
 mod cases_words;
 mod catalog_rows;
 mod chain_breaks;
+mod changes;
 mod cluster_facts;
 mod crash;
 mod ddl;
@@ -147,3 +148,4 @@ mod load;
 // Faults at random, in a folder of their own.
 #[path = "../torture/mod.rs"]
 mod torture;
+mod who;
