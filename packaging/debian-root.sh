@@ -25,7 +25,7 @@ debootstrap --variant=minbase "$suite" "$root" "$mirror" >&2
 codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 rm -f "$root/etc/apt/sources.list"
 echo "$sources" | sed "s/\\b$codename\\b/$suite/g" >"$root/etc/apt/sources.list.d/debian.sources"
-# Packages stay in its cache, what they recommend does not come along, and no server starts by being installed.
+# Packages stay in its cache, and what they recommend does not come along.
 cat >"$root/etc/apt/apt.conf.d/packages-test" <<CONF
 APT::Install-Recommends "false";
 APT::Keep-Downloaded-Packages "true";

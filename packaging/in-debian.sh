@@ -11,36 +11,48 @@ say() {
     printf '\n[%6.1f s] %s\n' "$(awk "BEGIN { print ($(date +%s%N) - $began) / 1e9 }")" "$*"
 }
 
-# run COMMAND…: shown as it is typed, and with the time that it has taken.
-run() {
-    printf '# %s\n' "$*"
+# timed COMMAND…: with the time that it has taken, below what it says.
+timed() {
     from=$(date +%s%N)
     "$@"
     printf '  (%.1f s)\n' "$(awk "BEGIN { print ($(date +%s%N) - $from) / 1e9 }")"
 }
 
-# as_postgres COMMAND…: what a person types behind sudo -u postgres.
+# run COMMAND…: as root. postgres COMMAND…: as the server's user. Both are shown as they are typed.
+run() {
+    printf '$ sudo %s\n' "$*"
+    timed "$@"
+}
+postgres() {
+    printf '$ sudo -u postgres %s\n' "$*"
+    timed as_postgres "$@"
+}
 as_postgres() {
     setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"
 }
 
-# sql DATABASE STATEMENT: what it returns, without ornaments. shown: as a person sees it.
+# sql DATABASE STATEMENT: what it returns, without ornaments. psql DATABASE STATEMENT: as a person sees it.
 sql() {
     as_postgres psql -XAtq -v ON_ERROR_STOP=1 -d "$1" -c "$2"
 }
-shown() {
-    run as_postgres psql -X -v ON_ERROR_STOP=1 -P pager=off -d "$1" -c "$2"
+psql() {
+    printf '%s=# %s\n' "$1" "$2"
+    timed as_postgres psql -X -v ON_ERROR_STOP=1 -P pager=off -d "$1" -c "$2"
+}
+
+# apt COMMAND…: without what it says of each package, unless it fails.
+apt() {
+    printf '$ sudo apt-get %s\n' "$*"
+    timed quietly apt-get -y -qq "$@"
+}
+quietly() {
+    "$@" >/tmp/said 2>&1 || { cat /tmp/said; fail "$*"; }
 }
 
 fail() {
     echo "FAILED: $*" >&2
     tail -n 30 /var/log/postgresql/*.log >&2 || true
     exit 1
-}
-
-# apt COMMAND…: without its progress.
-apt() {
-    run apt-get -y -qq -o Dpkg::Use-Pty=0 "$@"
 }
 
 # The three lines, where Debian's clusters look for such.
