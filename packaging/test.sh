@@ -61,7 +61,8 @@ enter() {
     unshare --mount --pid --ipc --uts --net --fork --kill-child sh -eu -c '
         mount --make-rprivate /
         mount -t proc proc "$1/proc"
-        mount -t tmpfs tmpfs "$1/dev/shm" 2>/dev/null || { mkdir -p "$1/dev/shm"; mount -t tmpfs tmpfs "$1/dev/shm"; }
+        mkdir -p "$1/dev/shm"
+        mount -t tmpfs tmpfs "$1/dev/shm"
         mount -t tmpfs tmpfs "$1/run"
         exec chroot "$1" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
             MAJOR="$2" sh /packages/"$3"' enter "$root" $major "$1"
