@@ -14,7 +14,13 @@ archive() {
 archive --format=tar | gzip -n -9 >"$packages/$root.tar.gz"
 archive --format=zip >"$packages/$root.zip"
 
-# With the time of now (-m): cargo takes a file that is older than its last build for one that it has built.
+# With the time of now (-m), but for files that were the same before: cargo takes a file that is older than its last
+# build for one that it has built.
+rm -rf "$source.new"
+mkdir -p "$source" "$source.new"
+tar -xzm --strip-components=1 -f "$packages/$root.tar.gz" -C "$source.new"
+(cd "$source.new" && find . -type f) | while IFS= read -r file; do
+    ! cmp -s "$source/$file" "$source.new/$file" || touch -r "$source/$file" "$source.new/$file"
+done
 rm -rf "$source"
-mkdir -p "$source"
-tar -xzm --strip-components=1 -f "$packages/$root.tar.gz" -C "$source"
+mv "$source.new" "$source"
