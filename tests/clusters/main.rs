@@ -76,6 +76,7 @@ mod offsite;
 mod offsite_recipes;
 mod old_archives;
 mod owner;
+mod packages;
 mod page;
 mod part_rights;
 mod part_rights_more;
