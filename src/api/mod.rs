@@ -2,6 +2,7 @@
 //! into rows. Errors are raised here and nowhere else.
 
 mod as_of;
+mod check;
 mod cluster;
 mod drill;
 mod history;

@@ -3,7 +3,8 @@
 //! A base worker (`job`) does the work in a separate process; everything else starts one and reads the status
 //! board. `base` takes one base using a snapshot (`pg::snapshot`), a dump (`dump`, `contents`, without what
 //! `leave_out` lists) and the database's properties; `setup` creates the slot and the chain around the first
-//! one. `globals` writes roles, tablespaces and the database's properties whenever they change, in a worker
+//! one, after `identities` has given tables a replica identity; `prerequisites` are what it needs, and `preflight` refuses
+//! without. `globals` writes roles, tablespaces and the database's properties whenever they change, in a worker
 //! of its own. `heal` starts a base if something was lost; `schedule` decides when one is due otherwise,
 //! `expiry` removes what retention does not keep.
 
@@ -17,6 +18,7 @@ mod heal;
 mod job;
 pub mod leave_out;
 pub mod preflight;
+pub mod prerequisites;
 pub mod properties;
 pub mod schedule;
 mod scratch_settings;
