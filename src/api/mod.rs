@@ -11,6 +11,7 @@ mod metrics;
 mod reading;
 mod report;
 mod requests;
+mod restore_command;
 mod retention;
 mod setup;
 mod status;

@@ -15,6 +15,7 @@ pub mod dump;
 pub mod expiry;
 mod globals;
 mod heal;
+mod identities;
 mod job;
 pub mod leave_out;
 pub mod preflight;
