@@ -1,6 +1,7 @@
 -- Health and status are for monitoring; everything else is for superusers until it is granted.
 
 REVOKE ALL ON FUNCTION incr_setup(boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_check() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_slot_health() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_seq_sync_sql() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_status() FROM PUBLIC;
@@ -22,6 +23,7 @@ REVOKE ALL ON FUNCTION incr_as_of(anyelement, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_report() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_teardown(boolean) FROM PUBLIC;
 
+GRANT EXECUTE ON FUNCTION incr_check() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION incr_slot_health() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION incr_cluster_health() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION incr_metrics() TO pg_monitor;

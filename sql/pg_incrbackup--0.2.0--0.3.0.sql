@@ -106,3 +106,17 @@ SET search_path = pg_catalog, pg_temp
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'incr_as_of_wrapper';
 REVOKE ALL ON FUNCTION incr_as_of(anyelement, text) FROM PUBLIC;
+
+CREATE FUNCTION "incr_check"() RETURNS TABLE (
+    "name" text,
+    "state" text,
+    "found" text,
+    "todo" text,
+    "needs_restart" bool
+)
+STRICT STABLE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'incr_check_wrapper';
+REVOKE ALL ON FUNCTION incr_check() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION incr_check() TO pg_monitor;

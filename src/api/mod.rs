@@ -2,6 +2,7 @@
 //! into rows. Errors are raised here and nowhere else.
 
 mod as_of;
+mod check;
 mod cluster;
 mod drill;
 mod history;
@@ -10,6 +11,7 @@ mod metrics;
 mod reading;
 mod report;
 mod requests;
+mod restore_command;
 mod retention;
 mod setup;
 mod status;

@@ -77,6 +77,14 @@ pub fn wait_for(what: &str) {
     update(|base| base.waiting_for.set(what));
 }
 
+/// For a lock of a table, and for whom; InvalidOid when it is there.
+pub fn wait_for_lock_of(table: pgrx::pg_sys::Oid, text: &str) {
+    update(|base| {
+        base.locked_table = table.to_u32();
+        base.waiting_for.set(text);
+    });
+}
+
 pub fn identities_set(count: usize) {
     update(|base| base.identities = count as u32);
 }

@@ -12,9 +12,10 @@ use archive::segment::former;
 use archive::time::{self, Time};
 use pgrx::prelude::*;
 
+use super::identities;
 use super::job::{start, Job};
 use super::schedule::Failed;
-use super::{setup, turn};
+use super::turn;
 use crate::pg::failure::Failure;
 use crate::{place, status, workers};
 
@@ -102,7 +103,7 @@ fn distance(last: Attempt, now: Time) -> Duration {
 
 /// Before the base: gives replica identities to tables whose changes had no old row, if allowed.
 pub fn set_identities() {
-    if let Err(failure) = setup::try_identities() {
+    if let Err(failure) = identities::ensure_where_free() {
         failure.log(PgLogLevel::LOG);
     }
 }

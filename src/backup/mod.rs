@@ -3,8 +3,10 @@
 //! A base worker (`job`) does the work in a separate process; everything else starts one and reads the status
 //! board. `base` takes one base using a snapshot (`pg::snapshot`), a dump (`dump`, `contents`, without what
 //! `leave_out` lists) and the database's properties; `setup` creates the slot and the chain around the first
-//! one. `globals` writes roles, tablespaces and the database's properties whenever they change, in a worker
-//! of its own. `turn` limits how many databases are dumped at the same time. `heal` starts a base if something was lost; `schedule` decides when one is due otherwise,
+//! one, after `identities` has given tables a replica identity; `prerequisites` are what it needs, and `preflight`
+//! refuses without. `globals` writes roles, tablespaces and the database's properties whenever they change, in a
+//! worker of its own. `turn` limits how many databases are dumped at the same time. `heal` starts a base if something
+//! was lost; `schedule` decides when one is due otherwise,
 //! `expiry` removes what retention does not keep.
 
 mod automatic;
@@ -15,9 +17,11 @@ pub mod dump;
 pub mod expiry;
 mod globals;
 mod heal;
+mod identities;
 mod job;
 pub mod leave_out;
 pub mod preflight;
+pub mod prerequisites;
 pub mod properties;
 pub mod schedule;
 mod scratch_settings;

@@ -192,7 +192,9 @@ pub struct BaseStatus {
     pub hint: Text<300>,
     /// SQLSTATE of `error`, packed as PostgreSQL packs it (MAKE_SQLSTATE).
     pub error_code: i32,
-    pub waiting_for: Text<300>,
+    pub waiting_for: Text<900>,
+    /// The table whose lock that is; 0 if it waits for something else.
+    pub locked_table: u32,
 }
 
 /// The part of an entry about the automatic setup of its database (`pg_incrbackup.databases`).

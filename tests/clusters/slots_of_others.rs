@@ -68,8 +68,8 @@ fn setup_says_whose_slot_has_the_name() {
         assert!(error.message.contains(why), "{error}");
         let drop = error
             .hint
-            .strip_prefix("Drop it: ")
-            .map(|drop| drop.trim_end_matches('.'))
+            .strip_prefix("Run ")
+            
             .expect("it says what to do");
         c.sql(drop);
         c.sql("SELECT * FROM incr_setup(); INSERT INTO t VALUES (1)");
