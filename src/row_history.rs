@@ -1,10 +1,11 @@
-//! incr_history(): from a table and a key of the current catalogs to a search in the files.
+//! incr_history() and incr_changes(): from a table, and a key, of the current catalogs to a search in the files.
 //!
 //! The caller can read rows that no longer exist, of tables that no longer exist (a dropped table may have
 //! had the same name), so it requires the privilege to read every row of every table.
 
 use archive::time::Time;
-use archive_query::history::{Question, Table, TableName, Value};
+use archive_query::history::changes;
+use archive_query::history::{Question, Table, TableName, Value, Wanted};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 
@@ -75,6 +76,49 @@ pub fn question(
         until,
         may_write: !server::is_in_recovery(),
     })
+}
+
+/// What happened to a table. Fails if the caller lacks the privilege, or if there is no such operation.
+pub fn changes_of(
+    table: pg_sys::Oid,
+    since: Option<Time>,
+    until: Option<Time>,
+    operation: Option<&str>,
+) -> Result<changes::Question, Failure> {
+    ensure_may_read_all()?;
+    ensure_is_captured(table)?;
+    let wanted = match operation {
+        None => Wanted::All,
+        Some(name) => Wanted::parse(name).ok_or_else(|| {
+            let code = PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE;
+            Failure::new(code, format!("unrecognized operation \"{name}\""))
+                .hint("Valid operations are insert, update, delete, truncate and ddl.")
+        })?,
+    };
+    let described = row_key::describe(table).ok_or_else(|| no_table(table))?;
+    let key = key_columns(&described);
+    let columns: Vec<Vec<u8>> = key.iter().map(|column| column.name.clone()).collect();
+    let names = names_in_files(table)?;
+    let tables = names.into_iter().map(|name| Table {
+        name,
+        columns: columns.clone(),
+    });
+    Ok(changes::Question {
+        tables: tables.collect(),
+        since,
+        until,
+        wanted,
+        may_write: !server::is_in_recovery(),
+    })
+}
+
+/// The columns that identify rows in the files, or else those of the primary key.
+fn key_columns(table: &KeyTable) -> Vec<&KeyColumn> {
+    let mut key: Vec<_> = table.columns.iter().filter(|c| c.is_identity).collect();
+    if key.is_empty() {
+        key.extend(table.columns.iter().filter(|c| c.is_primary));
+    }
+    key
 }
 
 fn ensure_may_read_all() -> Result<(), Failure> {
@@ -156,11 +200,7 @@ fn members_by(rest: &str, arguments: &[DatumWithOid<'_>]) -> Result<Vec<Given>, 
 }
 
 fn from_text(table: &KeyTable, text: Vec<u8>) -> Result<Vec<Given>, Failure> {
-    let named = table.columns.iter().filter(|column| column.is_identity);
-    let named: Vec<_> = match named.clone().count() {
-        0 => table.columns.iter().filter(|c| c.is_primary).collect(),
-        _ => named.collect(),
-    };
+    let named = key_columns(table);
     let is_object = text.trim_ascii_start().starts_with(b"{");
     match named.as_slice() {
         [column] if !is_object || column.has_braces => Ok(vec![(column.name.clone(), Some(text))]),

@@ -44,6 +44,7 @@ static MAX_DATABASES: GucSetting<i32> = GucSetting::<i32>::new(128);
 static DECODING_WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(0);
 static COPY_THRESHOLD: GucSetting<i32> = GucSetting::<i32>::new(32);
 static OLD_VALUES: GucSetting<bool> = GucSetting::<bool>::new(false);
+static RECORD_WHO: GucSetting<bool> = GucSetting::<bool>::new(false);
 static LAG_CRITICAL: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static LAG_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024);
 static AGE_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(24 * 3600);
@@ -147,6 +148,14 @@ fn define_capture() {
         c"As a comment, for tables with REPLICA IDENTITY FULL and a key.",
         &OLD_VALUES,
         GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_incrbackup.record_who",
+        c"Records the role, application name and client address of each transaction that changes something.",
+        c"In the WAL, and from there in the segments. Only superusers can change it.",
+        &RECORD_WHO,
+        GucContext::Suset,
         GucFlags::default(),
     );
     GucRegistry::define_enum_guc(
@@ -329,6 +338,11 @@ pub fn copy_threshold() -> u32 {
 /// Whether UPDATEs show the old values of what they changed.
 pub fn old_values() -> bool {
     OLD_VALUES.get()
+}
+
+/// Whether transactions of this session record who made them.
+pub fn record_who() -> bool {
+    RECORD_WHO.get()
 }
 
 /// Bytes of WAL held at which health is critical.

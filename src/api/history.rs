@@ -1,7 +1,7 @@
 //! incr_history(): the history of a row, from the files.
 
 use archive::time::Time;
-use archive_query::history::{self, Found, Row, Typed};
+use archive_query::history::{self, Found, Row, Session, Typed};
 use chrono::DateTime;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
@@ -25,6 +25,9 @@ type Columns = (
     Option<ServerText>,
     Option<ServerText>,
     Option<i64>,
+    Option<ServerText>,
+    Option<ServerText>,
+    Option<ServerText>,
     Option<ServerText>,
 );
 
@@ -52,6 +55,9 @@ fn incr_history(
         name!(file, Option<ServerText>),
         name!(line, Option<i64>),
         name!(note, Option<ServerText>),
+        name!(role, Option<ServerText>),
+        name!(application_name, Option<ServerText>),
+        name!(client, Option<ServerText>),
     ),
 > {
     ensure_same_version();
@@ -78,6 +84,9 @@ fn incr_history_text(
         name!(file, Option<ServerText>),
         name!(line, Option<i64>),
         name!(note, Option<ServerText>),
+        name!(role, Option<ServerText>),
+        name!(application_name, Option<ServerText>),
+        name!(client, Option<ServerText>),
     ),
 > {
     ensure_same_version();
@@ -98,23 +107,29 @@ fn rows(
     // As with any strict function, the result for a NULL argument is empty.
     let asked = relation.zip(key);
     let mut found = asked.and_then(|(table, key)| or_raise(search(table, key, since, until)));
-    if let Some(first) = found.as_ref().and_then(Found::first_commit) {
-        notice!(
-            "the segments reach back to {} UTC; earlier changes are in base backups only",
-            archive_query::report::text::moment(first)
-        );
-    }
-    let problems = found.as_ref().map(Found::problems).unwrap_or_default();
-    for problem in problems.iter().take(MOST_WARNINGS) {
-        let code = PgSqlErrorCode::ERRCODE_WARNING;
-        Failure::new(code, format!("the history may be incomplete: {problem}"))
-            .log(PgLogLevel::WARNING);
+    if let Some(found) = &found {
+        tell(found.first_commit(), &found.problems());
     }
     std::iter::from_fn(move || {
         or_raise(look_for_interrupts());
         let row = found.as_mut()?.next_row();
         or_raise(row.map_err(Failure::from)).map(columns)
     })
+}
+
+/// How far the files reach back, and what is missing.
+pub(super) fn tell(first_commit: Option<Time>, problems: &[String]) {
+    if let Some(first) = first_commit {
+        notice!(
+            "the segments reach back to {} UTC; earlier changes are in base backups only",
+            archive_query::report::text::moment(first)
+        );
+    }
+    for problem in problems.iter().take(MOST_WARNINGS) {
+        let code = PgSqlErrorCode::ERRCODE_WARNING;
+        Failure::new(code, format!("the history may be incomplete: {problem}"))
+            .log(PgLogLevel::WARNING);
+    }
 }
 
 fn search(
@@ -133,14 +148,14 @@ fn search(
 }
 
 /// Returned as a value, so that files are closed before the error is raised.
-fn look_for_interrupts() -> Result<(), Failure> {
+pub(super) fn look_for_interrupts() -> Result<(), Failure> {
     transaction::catch(|| {
         pgrx::check_for_interrupts!();
     })
 }
 
 /// `None` if there is no commit time nearby.
-fn time(time: TimestampWithTimeZone) -> Option<Time> {
+pub(super) fn time(time: TimestampWithTimeZone) -> Option<Time> {
     match i64::from(time) {
         i64::MAX => Some(Time::MAX_UTC),
         i64::MIN => Some(Time::MIN_UTC),
@@ -149,9 +164,9 @@ fn time(time: TimestampWithTimeZone) -> Option<Time> {
 }
 
 fn columns(row: Row) -> Columns {
-    let committed = row.commit_time.map(|time| time.timestamp_micros());
+    let [role, application_name, client] = session(row.who);
     (
-        committed.and_then(timestamp::from_unix_micros),
+        row.commit_time.and_then(committed),
         row.xid.map(Xid8),
         row.lsn.map(|lsn| PgLsn(lsn.0)),
         row.operation.into(),
@@ -161,11 +176,27 @@ fn columns(row: Row) -> Columns {
         row.typed
             .map(typed)
             .or_else(|| row.note.map(ServerText::from)),
+        role,
+        application_name,
+        client,
     )
 }
 
+pub(super) fn committed(time: Time) -> Option<TimestampWithTimeZone> {
+    timestamp::from_unix_micros(time.timestamp_micros())
+}
+
+/// Role, application name and client; what the session did not have is NULL.
+pub(super) fn session(who: Option<Session>) -> [Option<ServerText>; 3] {
+    let Some(who) = who else {
+        return [None, None, None];
+    };
+    let text = |bytes: Vec<u8>| (!bytes.is_empty()).then_some(ServerText(bytes));
+    [text(who.role), text(who.application), text(who.client)]
+}
+
 /// For an effect: the statement as the user typed it.
-fn typed(typed: Typed) -> ServerText {
+pub(super) fn typed(typed: Typed) -> ServerText {
     let text = match typed.cut {
         0 => ServerText(typed.text),
         _ => ServerText::clipped(typed.text),

@@ -3,9 +3,11 @@
 
 mod as_of;
 mod check;
+mod changes;
 mod cluster;
 mod drill;
 mod history;
+mod info;
 mod mark;
 mod metrics;
 mod reading;

@@ -180,6 +180,7 @@ impl Translator {
             xid::full(xid.into()),
             lsn.0,
             commit_time::of(xid),
+            None,
         );
         journal.accept(&frame)?;
         taken.frames.seek(SeekFrom::Start(0)).map_err(spill)?;

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use archive::lsn::Lsn;
-use archive::segment::{EffectNote, Lost, What, Words};
+use archive::segment::{EffectNote, Lost, What, Who, Words};
 use archive::time::Time;
 use archive::{Appender, ChainDir};
 use pgrx::prelude::*;
@@ -91,9 +91,10 @@ impl Journal {
             xid,
             commit_lsn,
             commit_time,
+            who,
         } = frame
         {
-            return self.begin(xid, commit_lsn, commit_time);
+            return self.begin(xid, commit_lsn, commit_time, who);
         }
         if self.skipping {
             self.skipping = frame != Frame::Commit;
@@ -164,7 +165,13 @@ impl Journal {
         Ok(())
     }
 
-    fn begin(&mut self, xid: u64, commit_lsn: Lsn, commit_time: Option<Time>) -> Result<()> {
+    fn begin(
+        &mut self,
+        xid: u64,
+        commit_lsn: Lsn,
+        commit_time: Option<Time>,
+        who: Option<Who>,
+    ) -> Result<()> {
         if let Some(expected) = self.expected.filter(|expected| *expected <= commit_lsn) {
             self.expected = None;
             if commit_lsn != expected {
@@ -180,6 +187,9 @@ impl Journal {
         if !self.skipping {
             self.commit_time = commit_time;
             self.appender.begin(xid, commit_lsn, commit_time)?;
+            if let Some(who) = who {
+                self.appender.made_by(who)?;
+            }
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use super::running::{self, Later, RunningStatement};
 use super::session::{session, session_for_words};
 use super::subject::Subject;
 use super::words::{self, travels_as_effects};
-use super::{by_text, cluster, decoder_raw, objects, reset};
+use super::{by_text, cluster, decoder_raw, objects, reset, who};
 use crate::effects::{has_effects_beyond_catalogs, is_visible_in_catalogs};
 use crate::pg::ddl;
 use crate::pg::ddl::database::{needs_empty, NeedsEmpty};
@@ -44,6 +44,7 @@ pub fn init() {
         after_utility,
         checks_updates: replica_identity::checks_updates,
         before_update: replica_identity::ensure_captured,
+        before_commit: who::record,
         transaction_ended,
         subtransaction_aborted,
     });

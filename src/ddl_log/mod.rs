@@ -21,6 +21,7 @@ mod secrets;
 mod session;
 mod statement_text;
 mod subject;
+mod who;
 mod words;
 
 use pgrx::prelude::*;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use archive::escape::{percent_decode, percent_encode};
 use archive::lsn::Lsn;
-use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, Mark, What, Words};
+use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, Mark, What, Who, Words};
 
 /// One frame, borrowed from the plugin's output.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Frame<'a> {
         xid: u64,
         commit_lsn: Lsn,
         commit_time: Option<DateTime<Utc>>,
+        /// Who made it, where that was recorded.
+        who: Option<Who>,
     },
     /// One SQL statement on one line.
     Statement(&'a [u8]),
@@ -77,9 +79,15 @@ pub fn push_begin(
     xid: u64,
     commit_lsn: u64,
     commit_time: Option<DateTime<Utc>>,
+    who: Option<&Who>,
 ) {
     let time = time_word(commit_time);
     out.extend_from_slice(format!("B{xid} {} {time}", Lsn(commit_lsn)).as_bytes());
+    if let Some(who) = who {
+        for part in [&who.role, &who.application, &who.client] {
+            out.extend_from_slice(format!(" {}", percent_encode(part)).as_bytes());
+        }
+    }
 }
 
 /// The text of a statement may contain any byte, so the lengths of the other fields come first.
@@ -170,10 +178,19 @@ fn parse_begin(payload: &[u8]) -> Option<Frame<'_>> {
     let xid = words.next()?.parse().ok()?;
     let commit_lsn = words.next()?.parse().ok()?;
     let commit_time = parse_time(words.next()?)?;
+    let who = match words.next() {
+        None => None,
+        Some(role) => Some(Who {
+            role: percent_decode(role.as_bytes())?,
+            application: percent_decode(words.next()?.as_bytes())?,
+            client: percent_decode(words.next()?.as_bytes())?,
+        }),
+    };
     Some(Frame::Begin {
         xid,
         commit_lsn,
         commit_time,
+        who,
     })
 }
 
@@ -300,6 +317,27 @@ mod tests {
         b"\xff\x00%41\t1:2,",
         b"E\t1\t2\n",
     ];
+
+    #[test]
+    fn beginnings_come_back() {
+        let who = |text: &[u8]| Who {
+            role: b"bob".to_vec(),
+            application: text.to_vec(),
+            client: text.to_vec(),
+        };
+        let all = TEXTS.map(who).map(Some);
+        for who in all.into_iter().chain([None]) {
+            let mut row = Vec::new();
+            push_begin(&mut row, 7, 8, None, who.as_ref());
+            let read = Frame::Begin {
+                xid: 7,
+                commit_lsn: Lsn(8),
+                commit_time: None,
+                who,
+            };
+            assert_eq!(parse(&row).unwrap(), read);
+        }
+    }
 
     #[test]
     fn words_come_back() {

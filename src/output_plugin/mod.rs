@@ -16,7 +16,7 @@ mod row_sql;
 mod was;
 mod writer;
 
-use archive::segment::{Lost, What};
+use archive::segment::{Lost, What, Who};
 
 use self::ddl_history::Statement;
 use self::options::Options;
@@ -103,8 +103,9 @@ impl OutputPlugin for Plugin {
         self.options.is_binary
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, who: Option<Who>) {
         self.state = State::default();
+        self.state.who = who;
         self.engine = None;
     }
 

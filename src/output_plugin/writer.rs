@@ -8,7 +8,7 @@ mod effects;
 mod inserts;
 mod unwritable;
 
-use archive::segment::{ClusterFact, DdlBlock, Lost, What};
+use archive::segment::{ClusterFact, DdlBlock, Lost, What, Who};
 use pgrx::prelude::*;
 
 use self::effects::HeldEffects;
@@ -32,6 +32,8 @@ use crate::settings::{self, KeylessTables};
 #[derive(Default)]
 pub struct State {
     pub begun: bool,
+    /// Who made it, where that was recorded.
+    pub who: Option<Who>,
     /// A DDL statement that is held back until its row is complete.
     held: Option<Statement>,
     /// Its effects on the catalogs.
@@ -393,7 +395,8 @@ impl<'a> Writer<'a> {
                 commit_time,
             } = self.transaction;
             let mut row = Vec::new();
-            frame::push_begin(&mut row, xid, commit_lsn, Some(commit_time));
+            let who = self.state.who.as_ref();
+            frame::push_begin(&mut row, xid, commit_lsn, Some(commit_time), who);
             self.target.row(&row);
         } else if self.options.include_transaction {
             self.target.row(b"BEGIN;");

@@ -24,6 +24,7 @@ mod cases_words;
 mod catalog_rows;
 mod chain_breaks;
 mod check;
+mod changes;
 mod cluster_facts;
 mod crash;
 mod ddl;
@@ -152,3 +153,4 @@ mod load;
 // Faults at random, in a folder of their own.
 #[path = "../torture/mod.rs"]
 mod torture;
+mod who;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::archiving::{self, Notes};
 use crate::error::{Error, Result};
 use crate::layout::names::INCREMENTAL;
-use crate::layout::{ChainDir, DatabaseDir, Stored};
+use crate::layout::{BaseName, ChainDir, DatabaseDir, GlobalsName, Stored};
 use crate::lsn::Lsn;
 use crate::manifest::{self, Entry, Kind};
 use crate::segment::{source, Summary};
@@ -22,6 +22,7 @@ pub struct FileRow {
     pub start_lsn: Lsn,
     pub end_lsn: Lsn,
     pub first_commit_at: Option<Time>,
+    /// Of a base when it was taken, of a set of globals when they changed: what was committed up to then is in it.
     pub last_commit_at: Option<Time>,
     pub transactions: u64,
     pub statements: u64,
@@ -71,7 +72,7 @@ fn finished(chain: &ChainDir) -> Result<Vec<FileRow>> {
             start_lsn: entry.start_lsn,
             end_lsn: entry.end_lsn,
             first_commit_at: entry.first_commit_at,
-            last_commit_at: entry.last_commit_at,
+            last_commit_at: entry.last_commit_at.or_else(|| time_of(&entry)),
             transactions: entry.transactions,
             statements: entry.statements,
             bytes: entry.bytes,
@@ -79,6 +80,16 @@ fn finished(chain: &ChainDir) -> Result<Vec<FileRow>> {
             file: stored_as.get(&entry.file).cloned().unwrap_or(entry.file),
         });
     Ok(rows.collect())
+}
+
+/// As its name says it, in seconds.
+fn time_of(entry: &Entry) -> Option<Time> {
+    let name = entry.file.rsplit('/').next()?;
+    match entry.kind {
+        Kind::Base => BaseName::parse(name).map(|name| name.taken_at),
+        Kind::Globals => GlobalsName::parse(name).map(|name| name.changed_at),
+        Kind::Incremental => None,
+    }
 }
 
 fn open_segment(chain: &ChainDir) -> Result<Option<FileRow>> {

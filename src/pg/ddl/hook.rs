@@ -23,6 +23,8 @@ pub struct Callbacks {
     /// Called when the executor starts, with the relations whose rows are updated or deleted.
     pub checks_updates: fn() -> bool,
     pub before_update: fn(pg_sys::Oid),
+    /// A transaction is going to be committed or prepared, and may still write. An error rolls it back.
+    pub before_commit: fn(),
     /// A transaction has ended (`true`: it was committed or prepared). It must not raise, nor call what may: after a
     /// commit, an error is a PANIC of the server.
     pub transaction_ended: fn(bool),
@@ -172,6 +174,12 @@ unsafe extern "C-unwind" fn transaction_event(event: pg_sys::XactEvent::Type, _a
     let committed = match event {
         XACT_EVENT_COMMIT | XACT_EVENT_PREPARE => true,
         XACT_EVENT_ABORT => false,
+        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => {
+            if let Some(callbacks) = CALLBACKS.get() {
+                (callbacks.before_commit)();
+            }
+            return;
+        }
         _ => return,
     };
     if let Some(callbacks) = CALLBACKS.get() {

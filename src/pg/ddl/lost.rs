@@ -56,7 +56,8 @@ pub fn said<'a>(prefix: &CStr, message: &'a [u8], xid: u64) -> Option<Said<'a>> 
     })
 }
 
-fn proof(prefix: &CStr, xid: u64, reason: &[u8]) -> String {
+/// What proves a message of ours to this transaction: an HMAC, as hex digits.
+pub(in crate::pg) fn proof(prefix: &CStr, xid: u64, reason: &[u8]) -> String {
     // SAFETY: the nonce stands in shared memory, of this length, for as long as the server runs.
     let key = unsafe {
         let nonce = pg_sys::GetMockAuthenticationNonce().cast::<u8>();

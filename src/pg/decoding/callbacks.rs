@@ -3,6 +3,7 @@
 
 use std::sync::OnceLock;
 
+use archive::segment::Who;
 use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 
@@ -73,7 +74,8 @@ pub trait OutputPlugin {
     /// Rows are bytes that are no text.
     fn is_binary(&self) -> bool;
 
-    fn begin(&mut self);
+    /// `who` made the transaction, where that was recorded.
+    fn begin(&mut self, who: Option<Who>);
 
     /// The transaction is going to touch these: called under the catalogs as of its commit without its own
     /// changes, and not at all where it touches nothing.

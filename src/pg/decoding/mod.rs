@@ -21,3 +21,4 @@ pub mod snapshot;
 pub mod timeline;
 mod unique_key;
 pub mod value;
+pub mod who;

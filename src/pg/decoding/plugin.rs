@@ -15,7 +15,7 @@ use super::commit_view::{Before, CommitView};
 use super::direct::send_direct;
 use super::relation::OpenRelation;
 use super::value::{in_context, MemoryContextOwner, Row};
-use super::{invalidation, row_guard};
+use super::{invalidation, row_guard, who};
 use crate::pg::compat;
 use crate::pg::ddl::lost;
 use crate::pg::effects::events::events_of;
@@ -34,6 +34,8 @@ struct Session {
     settings: session::OutputSettings,
     /// It does something to the schema.
     changes_schema: bool,
+    /// Who made it is known.
+    has_who: bool,
     old: Row,
     new: Row,
     /// Emptied after each row.
@@ -104,6 +106,7 @@ unsafe extern "C-unwind" fn startup(
         view: None,
         settings: session::OutputSettings::default(),
         changes_schema: false,
+        has_who: false,
         old: Row::default(),
         new: Row::default(),
         row_memory: MemoryContextOwner::new(context.context, c"pg_incrbackup row"),
@@ -146,10 +149,14 @@ unsafe extern "C-unwind" fn begin(
     row_guard::begin_transaction();
     session.settings.enter();
     // SAFETY: the transaction handed to this callback.
-    session.transaction = Some(unsafe { transaction(txn) });
+    let transaction = unsafe { transaction(txn) };
+    session.transaction = Some(transaction);
+    // SAFETY: as above; no change has been handed out yet.
+    let who = unsafe { who::of_transaction(txn, transaction.xid) };
+    session.has_who = who.is_some();
     // SAFETY: as above.
     session.view = unsafe { CommitView::of(ctx, txn) };
-    session.plugin.begin();
+    session.plugin.begin(who);
     // SAFETY: as above; no change has been handed out yet.
     let touched = unsafe { events_of(txn) };
     session.changes_schema = touched.is_some();
@@ -307,12 +314,20 @@ unsafe extern "C-unwind" fn message(
         let Session {
             plugin,
             transaction,
+            has_who,
             ..
         } = session(ctx);
         let transaction = begun(*transaction);
         let message = std::slice::from_raw_parts(message.cast::<u8>(), size);
         let target = &mut Target(ctx);
-        if let Some(said) = lost::said(CStr::from_ptr(prefix), message, transaction.xid) {
+        let prefix = CStr::from_ptr(prefix);
+        if !*has_who && who::is_said(prefix, message, transaction.xid) {
+            log!(
+                "who made transaction {} is not in the files: it was too large to keep its end in memory",
+                transaction.xid
+            );
+        }
+        if let Some(said) = lost::said(prefix, message, transaction.xid) {
             plugin.lost_ddl(transaction, said.reason, said.is_told, target);
         }
     }

@@ -1,7 +1,10 @@
-//! Types of SQL functions that pgrx does not have: `regclass`, `xid8`, and `jsonb` as it is stored.
+//! Types of SQL functions that pgrx does not have: `regclass`, `xid8`, and `jsonb` as it is stored or from its text.
+
+use std::ffi::CString;
 
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::{Datum, DatumWithOid};
+use pgrx::direct_function_call_as_datum;
 use pgrx::prelude::*;
 
 /// A `regclass`.
@@ -52,6 +55,47 @@ unsafe impl<'fcx> ArgAbi<'fcx> for StoredJsonb {
         // SAFETY: as above. A null does not come here: the functions are strict in it.
         let datum = unsafe { arg.unbox_arg_using_from_datum::<AnyDatum>() };
         StoredJsonb(datum.map_or(pg_sys::Datum::null(), |any| any.0))
+    }
+}
+
+/// A `jsonb`, from its text in the database's encoding.
+#[derive(Clone, Debug)]
+pub struct JsonbText(Vec<u8>);
+
+impl JsonbText {
+    /// A longer text may not fit into a `jsonb`, whose parts have less than 256 MB together.
+    const LONGEST: usize = 200 * 1024 * 1024;
+
+    /// `None` if it is too long.
+    pub fn of(text: Vec<u8>) -> Option<JsonbText> {
+        (text.len() <= Self::LONGEST).then_some(JsonbText(text))
+    }
+}
+
+impl_sql_translatable!(JsonbText, "jsonb");
+
+impl IntoDatum for JsonbText {
+    /// Raises an error if it is not JSON.
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        let text = CString::new(self.0).ok()?;
+        // SAFETY: jsonb_in reads a C string, which lives until it has returned, and returns a datum of the current
+        // memory context.
+        unsafe { direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(text.as_ptr().into())]) }
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::JSONBOID
+    }
+}
+
+// SAFETY: the datum is a complete jsonb in the current memory context.
+unsafe impl BoxRet for JsonbText {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        match self.into_datum() {
+            // SAFETY: as above.
+            Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
+            None => fcinfo.return_null(),
+        }
     }
 }
 

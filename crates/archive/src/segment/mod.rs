@@ -13,7 +13,7 @@
 //! -- @KEY header system_identifier=… …
 //! \restrict KEY
 //! SET …;
-//! -- @KEY transaction xid=748 commit_lsn=0/15E0F88 commit_time=2026-11-21T03:40:00.123456Z
+//! -- @KEY transaction xid=748 commit_lsn=0/15E0F88 commit_time=2026-11-21T03:40:00.123456Z role=bob application=psql client=10.0.0.5
 //! BEGIN;
 //! INSERT INTO public.a (id) VALUES (1);
 //! COPY public.a (id) FROM stdin;
@@ -68,6 +68,7 @@ pub mod resume;
 pub mod rotate;
 pub mod source;
 pub mod summary;
+mod who;
 pub mod writer;
 
 pub use cluster_fact::ClusterFact;
@@ -81,4 +82,5 @@ pub use parse::{Event, Part, Scanner, Standing};
 pub use resume::{SegmentIdentity, TornTail};
 pub use rotate::ClosedSegment;
 pub use summary::{Summary, Tally};
+pub use who::Who;
 pub use writer::{Appender, Counters};

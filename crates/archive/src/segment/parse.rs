@@ -19,6 +19,7 @@ use super::grammar::{
 };
 use super::header::Header;
 use super::mark::Mark;
+use super::who::Who;
 use crate::lsn::Lsn;
 use crate::time::Time;
 use line::Line;
@@ -37,6 +38,8 @@ pub enum Event {
         xid: u64,
         commit_lsn: Lsn,
         commit_time: Option<Time>,
+        /// Who made it, where that was recorded.
+        who: Option<Box<Who>>,
         offset: u64,
     },
     /// A sequences block begins, outside any user transaction.
@@ -317,12 +320,14 @@ impl<R: Read> Scanner<R> {
                 let xid = comment.value("xid")?;
                 let commit_lsn = comment.value("commit_lsn")?;
                 let commit_time = comment.optional("commit_time", |c, name| c.time(name))?;
+                let who = Who::read(&comment)?.map(Box::new);
                 let offset = start;
                 (
                     Event::Transaction {
                         xid,
                         commit_lsn,
                         commit_time,
+                        who,
                         offset,
                     },
                     State::Begin,

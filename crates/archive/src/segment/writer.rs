@@ -22,6 +22,7 @@ use super::header::Header;
 use super::mark::Mark;
 use super::resume::{SegmentIdentity, TornTail};
 use super::summary::Tally;
+use super::who::Who;
 use crate::error::{Error, Result};
 use crate::layout::ChainDir;
 use crate::lsn::Lsn;
@@ -71,6 +72,8 @@ pub struct Appender {
     pub(super) durable_lsn: Lsn,
     pub(super) torn: Option<TornTail>,
     state: State,
+    /// Who made the transaction that was begun.
+    who: Option<Who>,
     counters: Counters,
     _lock: File,
 }
@@ -97,6 +100,7 @@ impl Appender {
             durable_lsn,
             torn,
             state,
+            who: None,
             counters,
             _lock: lock,
         }
@@ -168,6 +172,16 @@ impl Appender {
             commit_time,
             statements: 0,
         });
+        self.who = None;
+        Ok(())
+    }
+
+    /// Who made the transaction: called between [`Appender::begin`] and its first content.
+    pub fn made_by(&mut self, who: Who) -> Result<()> {
+        if !matches!(self.state, State::Begun(_)) {
+            return Err(self.refused("who made a transaction, without its beginning"));
+        }
+        self.who = Some(who);
         Ok(())
     }
 
@@ -386,9 +400,12 @@ impl Appender {
             let comment = CommentWriter::new(self.key, "transaction")
                 .field("xid", transaction.xid)
                 .field("commit_lsn", transaction.commit_lsn)
-                .time_or_none("commit_time", transaction.commit_time)
-                .finish();
-            self.put(comment.as_bytes())?;
+                .time_or_none("commit_time", transaction.commit_time);
+            let comment = match self.who.take() {
+                Some(who) => who.add_to(comment),
+                None => comment,
+            };
+            self.put(comment.finish().as_bytes())?;
             self.put_line(BEGIN.as_bytes())?;
             self.state = State::Inside(transaction);
         }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use archive::segment::{Effect, Lost, TypedWords};
+use archive::segment::{Effect, Lost, TypedWords, Who};
 use archive::storage::Storage;
 use archive_query::catalog::{Chain, Segment};
 use archive_query::history::index;
@@ -25,6 +25,8 @@ pub struct Filter {
     /// One of them is looked for; none: nothing is.
     grep: Vec<Finder<'static>>,
     roles: Vec<Vec<u8>>,
+    /// One of them made the transaction that is being read.
+    is_theirs: Cell<bool>,
     wants_rows: bool,
     wants_ddl: bool,
     /// Row changes that do not tell the columns of the key.
@@ -48,10 +50,17 @@ impl Filter {
                 .iter()
                 .flat_map(|role| encodings(role))
                 .collect(),
-            wants_rows: !options.ddl_only && options.role.is_empty(),
+            is_theirs: Cell::new(false),
+            wants_rows: !options.ddl_only,
             wants_ddl: !options.rows_only && options.key.is_empty(),
             undecided: Cell::new(0),
         })
+    }
+
+    /// A transaction begins; `who` made it, where that was recorded.
+    pub fn begin(&self, who: Option<&Who>) {
+        let is_theirs = who.is_some_and(|who| self.roles.contains(&who.role));
+        self.is_theirs.set(is_theirs);
     }
 
     /// Whether everything is wanted.
@@ -88,13 +97,19 @@ impl Filter {
         self.grep.is_empty() || grep.any(|grep| grep.find(text).is_some())
     }
 
+    /// Whether one of the roles made a change of which no more is known than its transaction.
+    fn is_by_them(&self) -> bool {
+        self.roles.is_empty() || self.is_theirs.get()
+    }
+
     fn is_by(&self, role: &[u8]) -> bool {
-        self.roles.is_empty() || self.roles.iter().any(|wanted| wanted == role)
+        self.is_by_them() || self.roles.iter().any(|wanted| wanted == role)
     }
 
     /// Whether a row change is wanted; `text` is its line.
     pub fn takes_row(&self, change: &RowChange<'_>, text: &[u8]) -> bool {
-        if !self.wants_rows || !self.is_of_table(change.table) || !self.has_text(text) {
+        let is_wanted = self.wants_rows && self.is_by_them() && self.is_of_table(change.table);
+        if !is_wanted || !self.has_text(text) {
             return false;
         }
         let found = change.has(&self.key);
@@ -107,7 +122,9 @@ impl Filter {
     /// The tables of a TRUNCATE that are wanted, as written.
     pub fn truncated<'a>(&self, line: &'a [u8]) -> Vec<&'a [u8]> {
         // Without a table, a key may be of any.
-        let is_wanted = self.wants_rows && (self.key.is_empty() || !self.tables.is_empty());
+        let is_wanted = self.wants_rows
+            && self.is_by_them()
+            && (self.key.is_empty() || !self.tables.is_empty());
         if !is_wanted || !self.has_text(line) {
             return Vec::new();
         }
@@ -134,7 +151,7 @@ impl Filter {
     pub fn takes_other(&self, role: Option<&[u8]>, text: &[u8]) -> bool {
         self.tables.is_empty()
             && self.wants_ddl
-            && role.map_or(self.roles.is_empty(), |role| self.is_by(role))
+            && role.map_or_else(|| self.is_by_them(), |role| self.is_by(role))
             && self.has_text(text)
     }
 
@@ -145,7 +162,7 @@ impl Filter {
             Some(_) => true,
             None => self.tables.is_empty(),
         };
-        is_of_table && self.has_text(reason) && self.roles.is_empty()
+        is_of_table && self.has_text(reason) && self.is_by_them()
     }
 
     fn is_of_relation(&self, effect: &Effect) -> bool {

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Stdout, Write};
 
-use archive::segment::TypedWords;
+use archive::segment::{TypedWords, Who};
 use archive::time::iso;
 use archive_query::history::literal::Value;
 use archive_query::history::statement::Pair;
@@ -17,6 +17,7 @@ use crate::stretch::reading::Commit;
 pub struct Json {
     out: BufWriter<Stdout>,
     commit: Option<Commit>,
+    who: Option<Session>,
 }
 
 /// One object; what a change does not have is null.
@@ -25,6 +26,7 @@ struct Object<'a> {
     xid: u64,
     lsn: String,
     time: Option<String>,
+    who: Option<Session>,
     operation: String,
     /// As written, quoted if necessary.
     table: Option<String>,
@@ -32,6 +34,14 @@ struct Object<'a> {
     old: Option<Values<'a>>,
     statement: Option<String>,
     words: Option<Words>,
+}
+
+/// The session of a transaction; what it did not have is empty.
+#[derive(Debug, Clone, serde::Serialize)]
+struct Session {
+    role: String,
+    application_name: String,
+    client: String,
 }
 
 #[derive(Debug, serde::Serialize)]
@@ -67,6 +77,7 @@ impl Json {
         Json {
             out: BufWriter::new(io::stdout()),
             commit: None,
+            who: None,
         }
     }
 
@@ -78,6 +89,7 @@ impl Json {
             xid: commit.xid,
             lsn: commit.lsn.to_string(),
             time: commit.at.map(iso),
+            who: self.who.clone(),
             ..object
         };
         let text = plain(serde_json::to_string(&object)?);
@@ -86,8 +98,13 @@ impl Json {
 }
 
 impl Sink for Json {
-    fn begin(&mut self, commit: Commit) -> io::Result<()> {
+    fn begin(&mut self, commit: Commit, who: Option<&Who>) -> io::Result<()> {
         self.commit = Some(commit);
+        self.who = who.map(|who| Session {
+            role: readable(&who.role),
+            application_name: readable(&who.application),
+            client: readable(&who.client),
+        });
         Ok(())
     }
 

@@ -17,7 +17,7 @@ mod text;
 use std::collections::BTreeSet;
 use std::io;
 
-use archive::segment::{DdlBlock, Effect, Lost, Mark, TypedWords};
+use archive::segment::{DdlBlock, Effect, Lost, Mark, TypedWords, Who};
 use archive::storage::Storage;
 use archive::Lsn;
 use archive_query::catalog::Segment;
@@ -67,7 +67,8 @@ pub struct Tally {
 
 /// Where changes go.
 pub trait Sink {
-    fn begin(&mut self, commit: Commit) -> io::Result<()>;
+    /// `who` made the transaction, where that was recorded.
+    fn begin(&mut self, commit: Commit, who: Option<&Who>) -> io::Result<()>;
     fn change(&mut self, change: &Change<'_>) -> io::Result<()>;
     fn end(&mut self, tally: &Tally) -> io::Result<()>;
     /// All that was shown, to its reader.
@@ -140,7 +141,7 @@ fn keep_reader(written: io::Result<()>) -> Result<bool> {
 struct Found(BTreeSet<Lsn>, Option<Lsn>);
 
 impl Sink for Found {
-    fn begin(&mut self, commit: Commit) -> io::Result<()> {
+    fn begin(&mut self, commit: Commit, _: Option<&Who>) -> io::Result<()> {
         self.1 = Some(commit.lsn);
         Ok(())
     }
@@ -207,7 +208,8 @@ impl Walk<'_> {
                         ..Current::default()
                     };
                     self.missing.remove(&commit.xid);
-                    sink.begin(commit)
+                    filter.begin(reading.who());
+                    sink.begin(commit, reading.who())
                 }
                 Piece::End => {
                     count += u64::from(current.tally.shown > 0);

@@ -44,7 +44,8 @@ pub struct Show {
     #[arg(long, help_heading = "What is shown", value_name = "TEXT")]
     pub grep: Option<String>,
 
-    /// Only statements that this role ran: schema changes and marks; who changed a row is not in an archive
+    /// Only what this role did: statements that it ran, and, where the server recorded who (pg_incrbackup.record_who), all
+    /// changes of its sessions
     #[arg(long, help_heading = "What is shown", value_name = "NAME")]
     pub role: Vec<String>,
 
@@ -53,7 +54,7 @@ pub struct Show {
     pub ddl_only: bool,
 
     /// Only changes of rows
-    #[arg(long, help_heading = "What is shown", conflicts_with = "role")]
+    #[arg(long, help_heading = "What is shown")]
     pub rows_only: bool,
 
     /// All changes of a transaction that has one which is wanted

@@ -7,12 +7,12 @@
 use std::io::{self, BufWriter, Stdout, Write};
 use std::time::{Duration, Instant};
 
-use archive::segment::TypedWords;
+use archive::segment::{TypedWords, Who};
 use archive::time::iso;
 use archive_query::report::text::readable;
 
 use super::{shorten, Change, Sink, Tally};
-use crate::shown::{count, lines};
+use crate::shown::{count, line, lines};
 use crate::stretch::reading::Commit;
 
 /// So much of a transaction is kept for its heading.
@@ -31,6 +31,8 @@ pub struct Text {
     is_colored: bool,
     is_full: bool,
     commit: Option<Commit>,
+    /// Who made it, as text; empty if that was not recorded.
+    by: String,
     /// What of the transaction is not written yet.
     kept: Vec<u8>,
     /// Its heading is written.
@@ -50,6 +52,7 @@ impl Text {
             is_colored,
             is_full,
             commit: None,
+            by: String::new(),
             kept: Vec::new(),
             is_begun: false,
             is_first: true,
@@ -120,8 +123,8 @@ impl Text {
         let at = commit.at.map_or_else(|| "(time unknown)".to_owned(), iso);
         let counts = tally.map_or_else(|| "many changes".to_owned(), counts);
         let text = format!(
-            "-- transaction {}  {at}  {}  {counts}",
-            commit.xid, commit.lsn
+            "-- transaction {}  {at}  {}  {}{counts}",
+            commit.xid, commit.lsn, self.by
         );
         let text = text.trim_end();
         if self.is_colored {
@@ -144,8 +147,9 @@ impl Text {
 }
 
 impl Sink for Text {
-    fn begin(&mut self, commit: Commit) -> io::Result<()> {
+    fn begin(&mut self, commit: Commit, who: Option<&Who>) -> io::Result<()> {
         self.commit = Some(commit);
+        self.by = who.map(by).unwrap_or_default();
         self.kept.clear();
         self.is_begun = false;
         self.words = None;
@@ -233,6 +237,14 @@ impl Sink for Text {
         self.flushed = Some(Instant::now());
         self.out.flush()
     }
+}
+
+/// `by alice, psql, 10.0.0.5  `
+fn by(who: &Who) -> String {
+    let parts = [&who.role, &who.application, &who.client];
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    let parts: Vec<String> = parts.map(|part| line(&readable(part))).collect();
+    format!("by {}  ", parts.join(", "))
 }
 
 /// `2 inserted, 1 updated`

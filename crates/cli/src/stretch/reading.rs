@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use archive::checksum::Hashing;
 use archive::layout::Stored;
-use archive::segment::{Effect, Event, Lost, Mark, Part, Scanner, TypedWords};
+use archive::segment::{Effect, Event, Lost, Mark, Part, Scanner, TypedWords, Who};
 use archive::storage::{self, Storage};
 use archive::time::Time;
 use archive::Lsn;
@@ -79,6 +79,8 @@ struct Open {
     sha256: Option<String>,
     /// The open transaction, if it is of the stretch.
     commit: Option<Commit>,
+    /// Who made it, where that was recorded.
+    who: Option<Box<Who>>,
 }
 
 /// The bytes of a segment; its checksum is taken from it at the end.
@@ -170,8 +172,14 @@ impl<'a> Reading<'a> {
             hashing,
             sha256: segment.entry.as_ref().map(|entry| entry.sha256.clone()),
             commit: None,
+            who: None,
         });
         Ok(true)
+    }
+
+    /// Who made the transaction that is being read, where that was recorded.
+    pub fn who(&self) -> Option<&Who> {
+        self.open.as_ref()?.who.as_deref()
     }
 
     /// Segments that the stretch has no use of may lie between them.
@@ -210,6 +218,7 @@ impl<'a> Reading<'a> {
                 xid,
                 commit_lsn,
                 commit_time,
+                who,
                 ..
             }) => {
                 if commit_lsn > self.stretch.upto {
@@ -225,6 +234,7 @@ impl<'a> Reading<'a> {
                     at: commit_time,
                 };
                 open.commit = Some(commit);
+                open.who = who;
                 open.scanner.keep_text(true);
                 Ok(Some(Piece::Begin(commit)))
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::ddl::Ddl;
 use super::files::Files;
 use super::index::BlockReader;
-use super::lines::{Transaction, Typed};
+use super::lines::{Session, Transaction, Typed};
 use super::literal::Value;
 use super::names::Place;
 use super::statement::{self, Operation};
@@ -18,6 +18,8 @@ use archive::time::Time;
 /// A result.
 #[derive(Debug, Clone, Copy)]
 pub struct Hit {
+    /// The session that made it, by its number.
+    pub who: Option<u32>,
     pub transaction: Transaction,
     pub line: u64,
     pub length: u64,
@@ -53,6 +55,8 @@ pub struct Row {
     pub commit_time: Option<Time>,
     pub xid: Option<u64>,
     pub lsn: Option<Lsn>,
+    /// Who made the transaction, where that was recorded.
+    pub who: Option<Session>,
     /// INSERT, UPDATE, DELETE, TRUNCATE, a command, or NOT SHOWN.
     pub operation: String,
     /// In the database's encoding; for a schema change, all its effects that name the table.
@@ -78,6 +82,7 @@ pub struct Found {
     heads: Vec<Vec<u8>>,
     commands: Vec<String>,
     typed: Vec<Typed>,
+    sessions: Vec<Session>,
     /// The next result after the problems of its file and earlier ones.
     next: Option<(Place, Hit)>,
     /// Files whose problems have been reported.
@@ -90,7 +95,7 @@ impl Found {
     pub(super) fn new(
         (files, lock): (Files, Lock),
         hits: BTreeMap<Place, Hit>,
-        (heads, commands, typed): (Vec<Vec<u8>>, Vec<String>, Vec<Typed>),
+        (heads, commands, typed, sessions): (Vec<Vec<u8>>, Vec<String>, Vec<Typed>, Vec<Session>),
         undecided: u64,
         unfollowed: u64,
     ) -> Found {
@@ -115,6 +120,7 @@ impl Found {
             heads,
             commands,
             typed,
+            sessions,
             next,
             told: 0,
             reader: None,
@@ -177,6 +183,7 @@ impl Found {
             commit_time: hit.transaction.commit_time,
             xid: Some(hit.transaction.xid),
             lsn: Some(hit.transaction.commit_lsn),
+            who: hit.who.map(|number| self.sessions[number as usize].clone()),
             file: Some(self.files.files[place.0].shown()),
             line: Some(hit.line),
             ..Row::default()
@@ -247,7 +254,7 @@ fn not_shown(note: String) -> Row {
     }
 }
 
-fn name(operation: Operation) -> &'static str {
+pub(super) fn name(operation: Operation) -> &'static str {
     match operation {
         Operation::Insert => "INSERT",
         Operation::Update => "UPDATE",
@@ -256,7 +263,7 @@ fn name(operation: Operation) -> &'static str {
 }
 
 /// The INSERT equivalent to a row of COPY.
-fn insert_of(head: &[u8], row: &[u8]) -> Vec<u8> {
+pub(super) fn insert_of(head: &[u8], row: &[u8]) -> Vec<u8> {
     let start = head.strip_prefix(b"COPY ").unwrap_or(head);
     let target = start.strip_suffix(b" FROM stdin;").unwrap_or(start);
     let mut insert = [b"INSERT INTO ", target, b" VALUES ("].concat();

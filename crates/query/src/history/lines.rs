@@ -15,7 +15,7 @@ use archive::lsn::Lsn;
 use archive::segment::grammar::{
     format_of, Comment, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, SETVAL_PREFIX,
 };
-use archive::segment::{Effect, TypedWords};
+use archive::segment::{Effect, TypedWords, Who};
 use archive::time::{self, Time};
 
 const READ_SIZE: usize = 256 * 1024;
@@ -40,6 +40,30 @@ pub struct Open {
     /// The statement whose effects follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<Typed>,
+    /// Who made the transaction, where that was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<Session>,
+}
+
+/// The session of a transaction, as [`Who`]. In the database's encoding.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Session {
+    #[serde(with = "encoded")]
+    pub role: Vec<u8>,
+    #[serde(with = "encoded")]
+    pub application: Vec<u8>,
+    #[serde(with = "encoded")]
+    pub client: Vec<u8>,
+}
+
+impl From<Who> for Session {
+    fn from(who: Who) -> Session {
+        Session {
+            role: who.role,
+            application: who.application,
+            client: who.client,
+        }
+    }
 }
 
 /// The statement as the user typed it.
@@ -255,6 +279,7 @@ impl<R: Read> Lines<R> {
                         .map_err(flawed)?,
                 };
                 self.open.transaction = Some(transaction);
+                self.open.who = Who::read(&comment).map_err(flawed)?.map(Session::from);
                 Ok(Some(Item::Transaction))
             }
             "sequences" => {
@@ -302,6 +327,7 @@ impl<R: Read> Lines<R> {
         if self.text == COMMIT.as_bytes() {
             self.open.transaction = None;
             self.open.words = None;
+            self.open.who = None;
             self.in_sequences = None;
             return Item::End;
         }

@@ -8,9 +8,12 @@
 //! | [`lines`] | a segment line by line |
 //! | [`filter`], [`index`], [`build`], [`outline`] | what a segment holds, in small |
 //! | [`names`] | which names a table had where |
-//! | [`files`], [`search`], `pass`, [`found`] | the segments of an archive, the search through them, its rows |
+//! | [`files`], [`search`], `pass`, `sessions`, [`found`] | the segments of an archive, the search through them, its rows |
+//! | [`changes`], [`changed_row`] | all changes of a table, one after the other |
 
 pub mod build;
+pub mod changed_row;
+pub mod changes;
 pub mod ddl;
 pub mod files;
 pub mod filter;
@@ -23,11 +26,14 @@ pub mod outline;
 mod pass;
 pub mod scanner;
 pub mod search;
+mod sessions;
 pub mod statement;
 
+pub use changed_row::{Change, Wanted};
+pub use changes::Changes;
 pub use ddl::TableName;
 pub use found::{Found, Row};
-pub use lines::Typed;
+pub use lines::{Session, Typed};
 pub use literal::Value;
 pub use names::Table;
 pub use search::{search, Question};

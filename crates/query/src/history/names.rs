@@ -1,6 +1,7 @@
 //! The names of a table and its columns at each position of the files.
 
 use super::ddl::{Rename, TableName};
+use super::literal::names_of;
 
 /// A position in the files: the segment, counted from the oldest, and the offset in it.
 pub type Place = (usize, u64);
@@ -72,4 +73,16 @@ impl Names {
                 (!was_over).then_some(table)
             })
     }
+}
+
+/// Which of the tables had this name, as written, at a position.
+pub fn table_of(all: &[Names], written: &[u8], place: Place) -> Option<usize> {
+    let names = names_of(written);
+    let [schema, table] = names.as_slice() else {
+        return None;
+    };
+    all.iter().position(|names| {
+        let name = &names.at(place).name;
+        name.schema == *schema && name.table == *table
+    })
 }

@@ -7,6 +7,7 @@ use super::found::{Hit, What};
 use super::lines::{Lines, Transaction};
 use super::literal::Value;
 use super::names::Place;
+use super::sessions::Sessions;
 use super::statement::{self, Operation, Statement};
 
 /// Maximum number of keys of one row.
@@ -29,6 +30,8 @@ pub struct Pass {
     pub birth: Option<Place>,
     pub unfollowed: u64,
     pub undecided: u64,
+    /// Those that made the transactions of the hits.
+    pub sessions: Sessions,
 }
 
 /// The open COPY block, if it is one of our tables.
@@ -39,7 +42,7 @@ pub struct CopyBlock {
 }
 
 impl Pass {
-    pub fn new(key: RowKey, is_first: bool, end: Place) -> Pass {
+    pub fn new(key: RowKey, is_first: bool, end: Place, sessions: Sessions) -> Pass {
         Pass {
             keys: vec![key],
             is_first,
@@ -49,6 +52,7 @@ impl Pass {
             birth: None,
             unfollowed: 0,
             undecided: 0,
+            sessions,
         }
     }
 
@@ -59,7 +63,9 @@ impl Pass {
         transaction: Transaction,
         what: What,
     ) {
+        let who = lines.open().who.as_ref();
         let hit = Hit {
+            who: who.map(|who| self.sessions.number_of(who)),
             transaction,
             line: lines.number(),
             length: lines.next_start() - lines.start(),

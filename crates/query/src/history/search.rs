@@ -11,11 +11,12 @@ use super::ddl::{is_about_tables, is_effect_about_tables, Ddl, Rename, TableName
 use super::files::Files;
 use super::filter;
 use super::found::{Found, Hit, What};
-use super::index::{Asked, Block, BlockFilter, BlockReader, Index, Indexed};
+use super::index::{Asked, Block, BlockFilter, BlockReader, Index, Indexed, Relation};
 use super::lines::{Item, Lines, Transaction, Typed};
 use super::literal::{names_of, Value};
-use super::names::{Names, Place, Table};
+use super::names::{table_of, Names, Place, Table};
 use super::pass::{CopyBlock, Pass, MOST_KEYS};
+use super::sessions::Sessions;
 use super::statement::{self, Statement};
 use archive::error::{Error, Result};
 use archive::layout::{DatabaseDir, Stored};
@@ -41,7 +42,7 @@ pub struct Question {
 }
 
 /// The relations of an index by their names.
-type Written = HashMap<TableName, Vec<u32>>;
+pub(super) type Written = HashMap<TableName, Vec<u32>>;
 
 /// Searches a database's files. `between` is called regularly; its error ends the search.
 pub fn search<E: From<Error>>(
@@ -51,14 +52,7 @@ pub fn search<E: From<Error>>(
 ) -> std::result::Result<Found, E> {
     let lock = Lock::shared_or(database, between)?;
     let mut files = Files::list(database, question.may_write, between)?;
-    let mut renames: Vec<(Place, Rename)> = Vec::new();
-    for nth in 0..files.files.len() {
-        between()?;
-        if let Some(indexed) = files.indexed(nth, between)? {
-            let found = indexed.index.renames.into_iter();
-            renames.extend(found.map(|rename| ((nth, rename.at), rename.what)));
-        }
-    }
+    let renames = renames(&mut files, between)?;
     let names = Names::of(&question.tables, &renames);
     let mut search = Search {
         question,
@@ -68,6 +62,7 @@ pub fn search<E: From<Error>>(
         heads: Vec::new(),
         commands: Vec::new(),
         typed: Vec::new(),
+        sessions: Sessions::default(),
         undecided: 0,
         unfollowed: 0,
     };
@@ -78,6 +73,7 @@ pub fn search<E: From<Error>>(
         heads,
         commands,
         typed,
+        sessions,
         undecided,
         unfollowed,
         ..
@@ -85,10 +81,58 @@ pub fn search<E: From<Error>>(
     Ok(Found::new(
         (files, lock),
         hits,
-        (heads, commands, typed),
+        (heads, commands, typed, sessions.in_order()),
         undecided,
         unfollowed,
     ))
+}
+
+/// All renames in the files, in their order. Builds the indexes that are missing.
+pub(super) fn renames<E: From<Error>>(
+    files: &mut Files,
+    between: &mut dyn FnMut() -> std::result::Result<(), E>,
+) -> std::result::Result<Vec<(Place, Rename)>, E> {
+    let mut renames = Vec::new();
+    for nth in 0..files.files.len() {
+        between()?;
+        if let Some(indexed) = files.indexed(nth, between)? {
+            let found = indexed.index.renames.into_iter();
+            renames.extend(found.map(|rename| ((nth, rename.at), rename.what)));
+        }
+    }
+    Ok(renames)
+}
+
+/// The relations of an index that are `wanted`, by their names.
+pub(super) fn written(index: &Index, wanted: impl Fn(&Relation) -> bool) -> Written {
+    let mut written: Written = HashMap::new();
+    for (number, relation) in index.relations.iter().enumerate() {
+        if let ([schema, table], true) = (names_of(&relation.name.0).as_slice(), wanted(relation)) {
+            let (schema, table) = (schema.clone(), table.clone());
+            let numbers = written.entry(TableName { schema, table }).or_default();
+            numbers.push(number as u32);
+        }
+    }
+    written
+}
+
+/// Whether a segment has only commits outside of these times, which are part of what is asked for.
+pub(super) fn is_of_other_time(index: &Index, since: Option<Time>, until: Option<Time>) -> bool {
+    let is_before = since.zip(index.latest);
+    let is_after = until.zip(index.earliest);
+    is_before.is_some_and(|(since, latest)| latest < since)
+        || is_after.is_some_and(|(until, earliest)| earliest > until)
+}
+
+/// A transaction without a time (decoder_raw's) is of any time.
+pub(super) fn is_of_time(
+    transaction: &Transaction,
+    since: Option<Time>,
+    until: Option<Time>,
+) -> bool {
+    let time = transaction.commit_time;
+    since.zip(time).is_none_or(|(since, time)| time >= since)
+        && until.zip(time).is_none_or(|(until, time)| time <= until)
 }
 
 struct Search<'q> {
@@ -101,6 +145,7 @@ struct Search<'q> {
     commands: Vec<String>,
     /// The statements above the effects found.
     typed: Vec<Typed>,
+    sessions: Sessions,
     /// Lines of which it is unknown whether they concern the row.
     undecided: u64,
     /// Keys that were not followed, because there were too many.
@@ -113,8 +158,10 @@ impl Search<'_> {
         between: &mut dyn FnMut() -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let first = self.question.values.clone();
-        let mut pass = Pass::new(first, true, (usize::MAX, u64::MAX));
+        let all = (usize::MAX, u64::MAX);
+        let mut pass = Pass::new(first, true, all, Sessions::default());
         self.pass(&mut pass, between)?;
+        self.sessions = std::mem::take(&mut pass.sessions);
         self.undecided = pass.undecided;
         self.unfollowed = pass.unfollowed;
         self.hits.append(&mut pass.hits);
@@ -126,8 +173,10 @@ impl Search<'_> {
                 self.unfollowed += 1;
                 continue;
             }
-            let mut pass = Pass::new(key, false, place);
+            let sessions = std::mem::take(&mut self.sessions);
+            let mut pass = Pass::new(key, false, place, sessions);
             self.pass(&mut pass, between)?;
+            self.sessions = std::mem::take(&mut pass.sessions);
             let birth = pass.birth.unwrap_or((0, 0));
             let arrivals = pass.arrivals.into_iter();
             back.extend(arrivals.filter(|(place, _)| *place == birth));
@@ -150,19 +199,13 @@ impl Search<'_> {
             let Some(indexed) = self.files.indexed(nth, between)? else {
                 continue;
             };
-            if self.is_of_other_time(&indexed.index) {
+            let (since, until) = (self.question.since, self.question.until);
+            if is_of_other_time(&indexed.index, since, until) {
                 continue;
             }
             self.segment(nth, &indexed, pass, between)?;
         }
         Ok(())
-    }
-
-    fn is_of_other_time(&self, index: &Index) -> bool {
-        let is_before = self.question.since.zip(index.latest);
-        let is_after = self.question.until.zip(index.earliest);
-        is_before.is_some_and(|(since, latest)| latest < since)
-            || is_after.is_some_and(|(until, earliest)| earliest > until)
     }
 
     fn segment<E: From<Error>>(
@@ -176,14 +219,7 @@ impl Search<'_> {
         let Some(key) = Key::parse(index.key.as_bytes()) else {
             return Ok(());
         };
-        let mut written: Written = HashMap::new();
-        for (number, relation) in index.relations.iter().enumerate() {
-            if let [schema, table] = names_of(&relation.name.0).as_slice() {
-                let (schema, table) = (schema.clone(), table.clone());
-                let numbers = written.entry(TableName { schema, table }).or_default();
-                numbers.push(number as u32);
-            }
-        }
+        let written = written(index, |_| true);
         let mut reader = None;
         for (number, block) in index.blocks.iter().enumerate() {
             if !self.is_wanted(nth, indexed, &written, block, pass) {
@@ -286,7 +322,8 @@ impl Search<'_> {
             let Some(transaction) = lines.open().transaction else {
                 continue;
             };
-            let is_of_time = self.is_of_time(&transaction);
+            let (since, until) = (self.question.since, self.question.until);
+            let is_of_time = is_of_time(&transaction, since, until);
             match item {
                 Item::CopyStart => copy = self.copy_block(lines.text(), place),
                 Item::CopyRow => {
@@ -329,24 +366,8 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// A transaction without a time (decoder_raw's) matches any time.
-    fn is_of_time(&self, transaction: &Transaction) -> bool {
-        let time = transaction.commit_time;
-        let since = self.question.since.zip(time);
-        let until = self.question.until.zip(time);
-        since.is_none_or(|(since, time)| time >= since)
-            && until.is_none_or(|(until, time)| time <= until)
-    }
-
     fn table_of(&self, written: &[u8], place: Place) -> Option<usize> {
-        let names = names_of(written);
-        let [schema, table] = names.as_slice() else {
-            return None;
-        };
-        self.names.iter().position(|names| {
-            let name = &names.at(place).name;
-            name.schema == *schema && name.table == *table
-        })
+        table_of(&self.names, written, place)
     }
 
     /// Later names are included: a statement may re-create the table, for example.

@@ -1,0 +1,131 @@
+//! "The row is gone, and nobody did it." With record_who a transaction says whose it was, and nobody else's.
+
+use harness::{program, Cluster};
+
+const TILL: &str = "till 3; DROP TABLE t; --\u{e4}";
+
+/// Transactions of alice, each in its own way.
+const HER_WAYS: [&str; 5] = [
+    "INSERT INTO t VALUES (1, 'insert'), (2, 'two')",
+    "COPY t FROM PROGRAM 'printf \"10\\tcopy\\n11\\tcopy\\n\"'",
+    "SELECT put(20)",
+    "BEGIN; SAVEPOINT a; INSERT INTO t VALUES (30, 'gone'); ROLLBACK TO a; SAVEPOINT b; INSERT INTO t VALUES (31, 'savepoint'); COMMIT",
+    "BEGIN; INSERT INTO t VALUES (40, 'prepared'); PREPARE TRANSACTION 'p'",
+];
+
+#[test]
+fn a_transaction_says_whose_it_was() {
+    let c = Cluster::builder()
+        .setting("max_prepared_transactions", "2")
+        .setting("pg_incrbackup.decoding_work_mem", "64kB")
+        .back_up();
+    c.sql(
+        "CREATE ROLE alice LOGIN; GRANT pg_execute_server_program TO alice; GRANT CREATE ON SCHEMA public TO alice;
+         CREATE TABLE t (id int PRIMARY KEY, how text); GRANT ALL ON t TO alice;
+         CREATE FUNCTION put(int) RETURNS void LANGUAGE sql AS $$ INSERT INTO t VALUES ($1, 'function') $$",
+    );
+    let as_alice = |sql: &str| {
+        c.sql(&format!(
+            "SET application_name = '{TILL}'; SET SESSION AUTHORIZATION alice; {sql}"
+        ));
+    };
+    as_alice("INSERT INTO t VALUES (0, 'off')");
+    c.sql("ALTER DATABASE app SET pg_incrbackup.record_who = on");
+    for way in HER_WAYS {
+        as_alice(way);
+    }
+    as_alice("CREATE TABLE hers (a int PRIMARY KEY)");
+    as_alice("BEGIN; INSERT INTO t SELECT i, repeat('large', 20) FROM generate_series(1000, 30000) i; UPDATE t SET how = 'large' WHERE id = 1000; COMMIT");
+    c.sql("COMMIT PREPARED 'p'");
+    // Not hers, whatever it says.
+    let forged = "00000000000000000000000000000000alice till 10.0.0.1";
+    c.sql(&format!(
+        "SET pg_incrbackup.record_who = off; BEGIN; INSERT INTO t VALUES (50, 'forged');
+         SELECT pg_logical_emit_message(true, 'pg_incrbackup who', '{forged}'); COMMIT"
+    ));
+    c.sql(&format!(
+        "BEGIN; SELECT pg_logical_emit_message(true, 'pg_incrbackup who', '{forged}'); INSERT INTO t VALUES (51, 'hidden'); COMMIT"
+    ));
+    let error = c.sql_error("SET SESSION AUTHORIZATION alice; SET pg_incrbackup.record_who = off");
+    assert_eq!(error.sqlstate, "42501", "{error}");
+    c.flush();
+
+    let made_by = |id: &str| {
+        c.sql(&format!(
+            "SET client_min_messages = warning;
+             SELECT DISTINCT concat_ws('|', role, application_name, client) FROM incr_history('t', '{id}')
+             WHERE operation IN ('INSERT', 'UPDATE')"
+        ))
+    };
+    // PostgreSQL keeps only ASCII of an application's name.
+    let name = c.sql(&format!(
+        "SET application_name = '{TILL}'; SHOW application_name"
+    ));
+    let alice = format!("alice|{name}|[local]");
+    for id in ["1", "2", "11", "20", "31", "40", "1000", "30000"] {
+        assert_eq!(made_by(id), alice, "row {id}");
+    }
+    assert_eq!([made_by("0"), made_by("50")], ["", ""]);
+    assert_eq!(made_by("51"), "postgres|psql|[local]");
+    let by_changes = "SET client_min_messages = warning; SELECT count(*), count(DISTINCT (application_name, client)) FROM incr_changes('t') WHERE role = 'alice'";
+    assert_eq!(c.sql(by_changes), "29009|1");
+    let by_ddl = format!(
+        "SET client_min_messages = warning;
+         SELECT bool_and(role = 'alice' AND application_name = $${name}$$) FROM incr_changes('hers')"
+    );
+    assert_eq!(c.sql(&by_ddl), "t");
+    assert!(!c.log().contains("is not in the files"), "{}", c.log());
+
+    // The program tells it, and filters by it.
+    let archive = c.database_directory().display().to_string();
+    let shown = |options: &[&str]| {
+        let output = program(&[&["show", "--archive", &archive], options].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let hers = shown(&["--role", "alice"]);
+    assert_eq!(hers.matches("\n-- transaction ").count() + 1, 7, "{hers}");
+    assert_eq!(
+        hers.matches(&format!("by alice, {name}, [local]  "))
+            .count(),
+        7,
+        "{hers}"
+    );
+    assert!(hers.contains("CREATE TABLE public.hers"), "{hers}");
+    let one = shown(&["--key", "id=31", "--json"]);
+    let object: serde_json::Value = serde_json::from_str(one.trim()).expect("it is an object");
+    assert_eq!(object["who"]["role"], "alice");
+    assert_eq!(object["who"]["application_name"], name.as_str());
+    let rows = shown(&["--role", "alice", "--rows-only", "--key", "id=50"]);
+    assert_eq!(rows, "");
+
+    // It is no part of a restore, by either program.
+    c.assert_restores_both_ways();
+}
+
+#[test]
+fn with_it_on_everywhere_every_worker_goes_on_and_health_is_ok() {
+    let c = Cluster::builder()
+        .setting("pg_incrbackup.record_who", "on")
+        .setting("pg_incrbackup.reader", "poll")
+        .back_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    c.sql("SELECT incr_dump(); VACUUM ANALYZE t");
+    c.sql("SET ROLE pg_read_all_data; BEGIN; RESET ROLE; UPDATE t SET a = 2; COMMIT");
+    c.flush();
+    assert!(c.health().starts_with("ok"), "{}", c.health());
+    let by = "SET client_min_messages = warning; SELECT DISTINCT role, application_name, client FROM incr_changes('t')";
+    assert_eq!(c.sql(by), "postgres|psql|[local]");
+    let stream = c.stream();
+    let recorded = stream
+        .lines()
+        .filter(|line| line.contains(" transaction xid="));
+    assert!(recorded.clone().count() >= 2, "{stream}");
+    for line in recorded {
+        assert!(
+            line.ends_with(" role=postgres application=psql client=%5Blocal%5D"),
+            "{line}"
+        );
+    }
+    c.assert_restores();
+}
