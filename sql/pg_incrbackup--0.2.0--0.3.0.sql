@@ -3,7 +3,6 @@
 -- Nothing that somebody put into another schema stands in for what these functions mean.
 ALTER FUNCTION incr_slot_health() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_seq_sync_sql() SET search_path = pg_catalog, pg_temp;
-ALTER FUNCTION incr_status() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_flush(interval) SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_rotate() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_dump(boolean) SET search_path = pg_catalog, pg_temp;
@@ -22,7 +21,7 @@ ALTER FUNCTION incr_ddl_command_end() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_sql_drop() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_table_rewrite() SET search_path = pg_catalog, pg_temp;
 
--- incr_setup() has one more argument and incr_drill() one more column, so they are made anew. What somebody else was
+-- incr_setup() has one more argument, incr_drill() and incr_status() have more columns, so they are made anew. What somebody else was
 -- granted on them goes with them, and is said.
 DO $$
 DECLARE
@@ -33,7 +32,7 @@ BEGIN
     FOR lost IN
         SELECT format('GRANT EXECUTE ON FUNCTION %s(%s) TO %s%s;',
                 f.oid::regproc,
-                CASE f.proname WHEN 'incr_setup' THEN 'boolean, boolean' ELSE 'text, boolean' END,
+                CASE f.proname WHEN 'incr_setup' THEN 'boolean, boolean' WHEN 'incr_status' THEN '' ELSE 'text, boolean' END,
                 CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
                 CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
             FROM pg_depend d
@@ -41,7 +40,8 @@ BEGIN
             JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
             CROSS JOIN aclexplode(f.proacl) a
             WHERE e.extname = 'pg_incrbackup'
-                AND f.proname IN ('incr_setup', 'incr_drill')
+                AND f.proname IN ('incr_setup', 'incr_drill', 'incr_status')
+                AND NOT (f.proname = 'incr_status' AND a.grantee = 'pg_monitor'::regrole)
                 AND a.grantee <> f.proowner
             ORDER BY 1
     LOOP
@@ -64,6 +64,33 @@ SET search_path = pg_catalog, pg_temp
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'incr_setup_or_take_over_wrapper';
 REVOKE ALL ON FUNCTION incr_setup(boolean, boolean) FROM PUBLIC;
+
+DROP FUNCTION incr_status();
+CREATE FUNCTION "incr_status"() RETURNS TABLE (
+    "worker" text,
+    "pid" INT,
+    "state" text,
+    "since" timestamp with time zone,
+    "file" text,
+    "durable_lsn" pg_lsn,
+    "transactions" bigint,
+    "statements" bigint,
+    "bytes" bigint,
+    "errors" bigint,
+    "last_error" text,
+    "last_error_at" timestamp with time zone,
+    "detail" text,
+    "bytes_processed" bigint,
+    "bytes_total" bigint,
+    "bytes_per_second" bigint,
+    "time_left" interval
+)
+STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'incr_status_wrapper';
+REVOKE ALL ON FUNCTION incr_status() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION incr_status() TO pg_monitor;
 
 DROP FUNCTION incr_drill(text, boolean);
 CREATE FUNCTION "incr_drill"(

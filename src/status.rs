@@ -90,6 +90,8 @@ pub enum BasePhase {
     CreatingSlot,
     Fencing,
     Dumping,
+    /// Writing what pg_dump has written in the base's format.
+    Converting,
     Finishing,
     /// The base is finished; expired files are being removed.
     Expiring,

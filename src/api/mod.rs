@@ -7,6 +7,7 @@ mod drill;
 mod history;
 mod mark;
 mod metrics;
+mod progress;
 mod reading;
 mod report;
 mod requests;
@@ -187,6 +188,10 @@ fn incr_status() -> TableIterator<
         name!(last_error, Option<ServerText>),
         name!(last_error_at, Option<TimestampWithTimeZone>),
         name!(detail, Option<ServerText>),
+        name!(bytes_processed, Option<i64>),
+        name!(bytes_total, Option<i64>),
+        name!(bytes_per_second, Option<i64>),
+        name!(time_left, Option<Interval>),
     ),
 > {
     ensure_same_version();
@@ -207,6 +212,10 @@ fn incr_status() -> TableIterator<
             some_text(row.last_error),
             timestamp::from_unix_micros(row.last_error_at),
             some_text(row.detail),
+            row.progress.bytes_processed.map(|bytes| bytes as i64),
+            row.progress.bytes_total.map(|bytes| bytes as i64),
+            row.progress.bytes_per_second.map(|bytes| bytes as i64),
+            row.progress.time_left.map(timestamp::interval),
         )
     }))
 }

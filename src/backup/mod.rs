@@ -21,6 +21,7 @@ pub mod properties;
 pub mod schedule;
 mod scratch_settings;
 mod setup;
+pub mod sizes;
 mod temporary;
 
 use std::collections::HashMap;
@@ -83,6 +84,6 @@ pub fn start_if_due(database: pg_sys::Oid, known: &mut NewestBases) {
         return;
     }
     if let Err(failure) = start(database, Job::Base) {
-        failure.log(PgLogLevel::LOG);
+        failure.log_of(database, PgLogLevel::LOG);
     }
 }

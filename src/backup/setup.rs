@@ -14,10 +14,11 @@ use super::dump::Source;
 use super::{base, board, globals};
 use crate::pg::decoding::slot::{self, NewSlot};
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, session, transaction};
+use crate::pg::server::{self, session, title, transaction};
 use crate::place::Owned;
+use crate::replica_identity::{self, Ensured};
 use crate::status::{self, BasePhase, Phase};
-use crate::{place, replica_identity, settings, workers};
+use crate::{place, settings, workers};
 
 /// Does whatever is missing. The archive's ownership is checked first, so that a refused setup has changed
 /// nothing.
@@ -34,7 +35,9 @@ pub fn run(
     }
     let owned = place::claim(database, &source.database, take_over)?;
     if let Some(former) = owned.taken_from() {
-        log!("pg_incrbackup: this server has taken over the archive from {former}");
+        title::log(&format!(
+            "this server has taken over the archive from {former}"
+        ));
     }
     let mut identities = ensure_identities()?;
     if new_chain || owned.taken_from().is_some() {
@@ -89,10 +92,29 @@ pub fn try_identities() -> Result<usize, Failure> {
     let done = transaction::run(|| Ok::<_, Failure>(replica_identity::ensure_all()));
     session::set(c"lock_timeout", c"0");
     let done = done?;
-    for step in &done {
-        log!("pg_incrbackup: {}: {}", step.relation, step.action);
+    if !done.is_empty() {
+        title::log(&identities_in_words(&done));
     }
     Ok(done.len())
+}
+
+/// One line for all of them: a schema of 2,500 tables must not fill the server's log.
+fn identities_in_words(done: &[Ensured]) -> String {
+    const NAMED: usize = 5;
+    let named: Vec<String> = done
+        .iter()
+        .take(NAMED)
+        .map(|step| format!("{} {}", step.relation, step.action))
+        .collect();
+    let more = match done.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more; replica_identity_set lists those that are not DEFAULT"),
+    };
+    format!(
+        "set the replica identity of {} tables: {}{more}",
+        done.len(),
+        named.join(", ")
+    )
 }
 
 /// Creates the slot, still ephemeral, then its chain, then makes the slot persistent.

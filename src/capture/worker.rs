@@ -19,7 +19,7 @@ use super::stream::StreamReader;
 use crate::backup::{self};
 use crate::pg::decoding::slot;
 use crate::pg::decoding::timeline::{self, Shared};
-use crate::pg::server::{self, session, signals};
+use crate::pg::server::{self, session, signals, title};
 use crate::pg::types::xid;
 use crate::place::{self, Owned};
 use crate::settings::{self, Reader};
@@ -88,12 +88,12 @@ fn capture_to(chain: &ChainDir, database: pg_sys::Oid, name: &str, plugin: &str)
     let appender = opened?;
     ensure_same_history(timeline, appender.last_lsn())?;
     if let Some(torn) = appender.torn_tail() {
-        log!(
-            "pg_incrbackup: removed {} bytes of an incomplete transaction from the end of {} ({})",
+        title::log(&format!(
+            "removed {} bytes of an incomplete transaction from the end of {} ({})",
             torn.bytes,
             appender.current_file().display(),
             torn.why
-        );
+        ));
     }
     // A segment that was open when the server stopped.
     backup::want_healing(database);
@@ -218,7 +218,7 @@ fn report(error: &CaptureError, wait: Duration) {
     ereport!(
         PgLogLevel::LOG,
         error.code(),
-        format!("pg_incrbackup: capture stopped: {error}"),
+        format!("{}: capture stopped: {error}", title::own()),
         hint
     );
 }
