@@ -10,6 +10,7 @@ mod metrics;
 mod progress;
 mod reading;
 mod report;
+mod report_sections;
 mod requests;
 mod retention;
 mod setup;

@@ -63,13 +63,21 @@ pub struct Source {
     pub history_name: String,
     /// Tables whose rows pg_dump will write.
     pub tables: u32,
-    /// Their sizes, for a base.
+    /// Their sizes.
     pub sizes: Sizes,
 }
 
 impl Source {
     /// Needs a transaction. Fails if the extension is not installed.
     pub fn collect() -> Result<Source, Failure> {
+        Ok(Source {
+            sizes: Sizes::collect()?,
+            ..Source::collect_without_sizes()?
+        })
+    }
+
+    /// The same for who dumps no rows.
+    pub fn collect_without_sizes() -> Result<Source, Failure> {
         const QUERY: &str = "SELECT c.oid, pg_catalog.quote_ident(n.nspname) || '.ddl_history' \
             FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
               JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'ddl_history' \
@@ -96,14 +104,6 @@ impl Source {
             history_name: history_name.unwrap_or_default(),
             tables: query::one::<i64>(TABLES, &[])?.unwrap_or(0) as u32,
             sizes: Sizes::default(),
-        })
-    }
-
-    /// The same, for a base: with the sizes of the tables.
-    pub fn collect_with_sizes() -> Result<Source, Failure> {
-        Ok(Source {
-            sizes: Sizes::collect()?,
-            ..Source::collect()?
         })
     }
 }

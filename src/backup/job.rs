@@ -116,7 +116,7 @@ pub extern "C-unwind" fn pg_incrbackup_base_main(argument: pg_sys::Datum) {
 }
 
 fn run(database: pg_sys::Oid, job: Job) -> Result<(), Failure> {
-    let source = transaction::run(Source::collect_with_sizes)?;
+    let source = transaction::run(Source::collect)?;
     match job {
         Job::Setup {
             new_chain,

@@ -114,7 +114,7 @@ fn read(
         return Ok(None);
     }
     board::at(database, lsn.0);
-    let sizes = Sizes::collect()?;
+    let sizes = source.sizes.clone();
     board::enter_with_total(database, DrillPhase::ReadingSource, sizes.total);
     let catalogs = Catalogs::read()?;
     let mut fence = Some(fence);

@@ -206,10 +206,13 @@ impl Guard {
             }
             rebase.next = Instant::now() + doubled(FIRST_RETRY, rebase.attempts, LONGEST_RETRY);
             rebase.attempts += 1;
-            title::log_of(
-                database,
-                "starting a new chain because of pg_incrbackup.on_chain_break",
-            );
+            // Each attempt that fails says so itself.
+            if rebase.attempts == 1 {
+                title::log_of(
+                    database,
+                    "starting a new chain because of pg_incrbackup.on_chain_break",
+                );
+            }
             if let Err(failure) = backup::start(
                 database,
                 Job::Setup {
