@@ -183,7 +183,10 @@ fn end(database: pg_sys::Oid, error: &CaptureError) {
     }
     let message = error.to_string();
     let is_broken = matches!(error, CaptureError::Broken(_));
-    let is_repeated = status::read(database).is_some_and(|entry| entry.last_error.get() == message);
+    let known = status::read(database).map_or_else(String::new, |entry| entry.last_error.get());
+    // Of a chain that has ended, the next worker reads the reason in the files.
+    let is_repeated =
+        message == known || is_broken && !known.is_empty() && message.ends_with(&known);
     let failures = status::read(database).map_or(0, |entry| entry.failures);
     let wait = workers::backoff(failures);
     status::update_existing(database, |entry| {

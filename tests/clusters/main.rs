@@ -72,6 +72,7 @@ mod monitoring;
 mod monitoring_alerts;
 mod monitoring_checks;
 mod monitoring_perfdata;
+mod moving;
 mod names_at_commit;
 mod nested_ddl;
 mod offsite;
