@@ -3,7 +3,6 @@
 -- Nothing that somebody put into another schema stands in for what these functions mean.
 ALTER FUNCTION incr_slot_health() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_seq_sync_sql() SET search_path = pg_catalog, pg_temp;
-ALTER FUNCTION incr_status() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_flush(interval) SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_rotate() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_dump(boolean) SET search_path = pg_catalog, pg_temp;
@@ -22,8 +21,8 @@ ALTER FUNCTION incr_ddl_command_end() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_sql_drop() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_table_rewrite() SET search_path = pg_catalog, pg_temp;
 
--- incr_setup() has one more argument, incr_drill() and incr_history() have more columns, so they are made anew. What
--- somebody else was granted on them goes with them, and is said.
+-- incr_setup() has one more argument, incr_drill(), incr_history() and incr_status() have more columns, so they are made
+-- anew. What somebody else was granted on them goes with them, and is said.
 DO $$
 DECLARE
     lost text;
@@ -43,7 +42,8 @@ BEGIN
             JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
             CROSS JOIN aclexplode(f.proacl) a
             WHERE e.extname = 'pg_incrbackup'
-                AND f.proname IN ('incr_setup', 'incr_drill', 'incr_history')
+                AND f.proname IN ('incr_setup', 'incr_drill', 'incr_history', 'incr_status')
+                AND NOT (f.proname = 'incr_status' AND a.grantee = 'pg_monitor'::regrole)
                 AND a.grantee <> f.proowner
             ORDER BY 1
     LOOP
@@ -66,6 +66,33 @@ SET search_path = pg_catalog, pg_temp
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'incr_setup_or_take_over_wrapper';
 REVOKE ALL ON FUNCTION incr_setup(boolean, boolean) FROM PUBLIC;
+
+DROP FUNCTION incr_status();
+CREATE FUNCTION "incr_status"() RETURNS TABLE (
+    "worker" text,
+    "pid" INT,
+    "state" text,
+    "since" timestamp with time zone,
+    "file" text,
+    "durable_lsn" pg_lsn,
+    "transactions" bigint,
+    "statements" bigint,
+    "bytes" bigint,
+    "errors" bigint,
+    "last_error" text,
+    "last_error_at" timestamp with time zone,
+    "detail" text,
+    "bytes_processed" bigint,
+    "bytes_total" bigint,
+    "bytes_per_second" bigint,
+    "time_left" interval
+)
+STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'incr_status_wrapper';
+REVOKE ALL ON FUNCTION incr_status() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION incr_status() TO pg_monitor;
 
 DROP FUNCTION incr_drill(text, boolean);
 CREATE FUNCTION "incr_drill"(
@@ -219,6 +246,7 @@ GRANT EXECUTE ON FUNCTION incr_files() TO pg_monitor;
 
 -- What each of them is, as \df+ shows it. The scripts that update from earlier versions end with the same lines; a test
 -- compares them, and one fails for a member of the extension without a comment.
+COMMENT ON FUNCTION incr_check() IS 'everything that a backup of this database needs, whether it is there, and what to write';
 COMMENT ON FUNCTION incr_setup(boolean, boolean) IS 'sets up the backup of this database: replica identities, slot, first base, capture';
 COMMENT ON FUNCTION incr_teardown(boolean) IS 'stops capture of this database and drops its slot; the files are kept';
 COMMENT ON FUNCTION incr_slot_health() IS 'health of each slot of this database: level, reasons, lag';

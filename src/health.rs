@@ -72,13 +72,20 @@ pub struct Row {
     pub is_chain_broken: bool,
 }
 
+/// What every reason says by which a chain has ended.
+const BROKEN: &str = "the chain is broken";
+
 impl Row {
     fn because(&mut self, level: Level, reason: impl Into<String>) {
         self.level = self.level.max(level);
         self.reasons.push(reason.into());
     }
 
+    /// Said once, by whoever knows most: the last one who says it.
     fn chain_is_broken(&mut self, reason: impl Into<String>) {
+        if self.is_chain_broken {
+            self.reasons.retain(|said| !said.contains(BROKEN));
+        }
         self.is_chain_broken = true;
         self.because(Level::Emergency, reason);
     }

@@ -92,6 +92,8 @@ pub enum BasePhase {
     WaitingForTurn,
     Fencing,
     Dumping,
+    /// Writing what pg_dump has written in the base's format.
+    Converting,
     Finishing,
     /// The base is finished; expired files are being removed.
     Expiring,

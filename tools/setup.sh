@@ -188,6 +188,27 @@ install_monitoring() {
     trap - EXIT
 }
 
+# A pooler in front of the check for Nagios: beside the other tools, with the libraries that only it needs. Where it cannot be
+# had under these names, the test that wants it says so.
+install_pgbouncer() {
+    [ ! -x "$prefix/monitoring/usr/sbin/pgbouncer" ] || return 0
+    download=$(mktemp -d)
+    trap 'rm -rf "$download"' EXIT
+    chmod a+rx "$download"
+    libraries=$(apt-cache depends pgbouncer 2>/dev/null | sed -n 's/.*Depends: \(libevent[^ ]*\|libc-\{0,1\}ares[^ ]*\)$/\1/p')
+    # shellcheck disable=SC2086 # a list of words
+    if (cd "$download" && apt-get download -qq pgbouncer $libraries 2>/dev/null); then
+        for package in "$download"/*.deb; do
+            dpkg -x "$package" "$prefix/monitoring"
+        done
+        chmod -R a+rX "$prefix/monitoring"
+    else
+        echo "setup: PgBouncer is not there; the test of the check behind it will be skipped"
+    fi
+    rm -rf "$download"
+    trap - EXIT
+}
+
 # The private trees of checkouts that no longer exist are nobody's.
 forget_lost_checkouts() {
     for other in "$prefix"/test/*/checkout; do
@@ -245,6 +266,7 @@ if [ -z "$only_build" ]; then
     install_wheel 17.10 "$wheel_17" "$wheel_17_root" "$wheel_17_home"
     install_headers_17
     install_monitoring
+    install_pgbouncer
     install_s3_server
     versions="$versions 16 17 18.4"
 fi

@@ -20,6 +20,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// A wait is reported after this long, and again at this interval.
 const FIRST_NOTICE: Duration = Duration::from_secs(1);
 const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
+/// So many tables are named one by one.
+const MOST_NOTICES: usize = 10;
 /// How long setup waits for capture to start before it only reports its state.
 const CAPTURE_START: Duration = Duration::from_secs(15);
 
@@ -140,7 +142,13 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     ended.inspect_err(|_| workers::resume(database))?;
     status::forget(database);
     workers::wake_launcher();
-    for table in left {
+    let unnamed = left.len().saturating_sub(MOST_NOTICES);
+    if unnamed > 0 {
+        notice!(
+            "{unnamed} more tables are locked and keep the replica identity that pg_incrbackup set"
+        );
+    }
+    for table in left.into_iter().take(MOST_NOTICES) {
         notice!("{table} is locked and keeps the replica identity that pg_incrbackup set: run ALTER TABLE \
         {table} REPLICA IDENTITY DEFAULT later");
     }

@@ -48,7 +48,7 @@ pub fn heal_if_due(database: pg_sys::Oid) -> Duration {
     // Reset before the check: a loss that is reported later requests a base again.
     status::update_existing(database, |entry| entry.wants_healing = false);
     let wait = next(database).unwrap_or_else(|failure| {
-        failure.log(PgLogLevel::LOG);
+        failure.log_of(database, PgLogLevel::LOG);
         Some(LOOK)
     });
     let Some(wait) = wait else {
@@ -64,7 +64,7 @@ pub fn heal_if_due(database: pg_sys::Oid) -> Duration {
     }
     if wait.is_zero() {
         if let Err(failure) = start(database, Job::Heal) {
-            failure.log(PgLogLevel::LOG);
+            failure.log_of(database, PgLogLevel::LOG);
         }
         return LOOK;
     }

@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 
 use super::board;
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, query, session, transaction};
+use crate::pg::server::{self, query, session, title, transaction};
 use crate::replica_identity::{self, Ensured};
 use crate::settings::{self, KeylessTables};
 use crate::status::BasePhase;
@@ -79,10 +79,10 @@ pub fn ensure_where_free() -> Result<(), Failure> {
                 .filter_map(|table| replica_identity::shown(*table));
             Ok::<_, Failure>(names.take(NAMED).collect::<Vec<_>>().join(", "))
         })?;
-        log!(
-            "pg_incrbackup: {} tables without a replica identity are in use, and get none before the next base: {names}",
+        title::log(&format!(
+            "{} tables without a replica identity are in use, and get none before the next base: {names}",
             in_use.len()
-        );
+        ));
     }
     Ok(())
 }
@@ -139,23 +139,30 @@ impl Pass {
         Ok(true)
     }
 
-    /// One line for all of them.
     fn log(&self) -> usize {
-        let named = self.done.iter().take(NAMED);
-        let named: Vec<String> = named
-            .map(|step| format!("{}: {}", step.relation, step.action))
-            .collect();
-        match self.done.len() {
-            0 => {}
-            count if count <= NAMED => log!("pg_incrbackup: {}", named.join("; ")),
-            count => log!(
-                "pg_incrbackup: {}; and of {} more tables",
-                named.join("; "),
-                count - NAMED
-            ),
+        if !self.done.is_empty() {
+            title::log(&in_words(&self.done));
         }
         self.done.len()
     }
+}
+
+/// One line for all of them: a schema of 2,500 tables must not fill the server's log.
+fn in_words(done: &[Ensured]) -> String {
+    let named: Vec<String> = done
+        .iter()
+        .take(NAMED)
+        .map(|step| format!("{} {}", step.relation, step.action))
+        .collect();
+    let more = match done.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more; replica_identity_set lists those that are not DEFAULT"),
+    };
+    format!(
+        "set the replica identity of {} tables: {}{more}",
+        done.len(),
+        named.join(", ")
+    )
 }
 
 /// What a transaction has done.

@@ -26,6 +26,7 @@ pub mod properties;
 pub mod schedule;
 mod scratch_settings;
 mod setup;
+pub mod sizes;
 mod temporary;
 mod turn;
 
@@ -67,7 +68,7 @@ pub fn start_due(databases: &[pg_sys::Oid], known: &mut NewestBases) {
     due.sort_by_key(|(newest, database)| (*newest, database.to_u32()));
     for (_, database) in due.into_iter().take(turn::free()) {
         if let Err(failure) = start(database, Job::Base) {
-            failure.log(PgLogLevel::LOG);
+            failure.log_of(database, PgLogLevel::LOG);
         }
     }
 }

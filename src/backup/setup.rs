@@ -12,7 +12,7 @@ use super::dump::Source;
 use super::{base, board, globals, identities, turn};
 use crate::pg::decoding::slot::{self, NewSlot};
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, transaction};
+use crate::pg::server::{self, title, transaction};
 use crate::place::Owned;
 use crate::status::{self, BasePhase, Phase};
 use crate::{place, settings, workers};
@@ -32,7 +32,9 @@ pub fn run(
     }
     let owned = place::claim(database, &source.database, take_over)?;
     if let Some(former) = owned.taken_from() {
-        log!("pg_incrbackup: this server has taken over the archive from {former}");
+        title::log(&format!(
+            "this server has taken over the archive from {former}"
+        ));
     }
     let mut identities = identities::ensure()?;
     if new_chain || owned.taken_from().is_some() {

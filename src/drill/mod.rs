@@ -99,6 +99,6 @@ pub fn start_if_due(database: pg_sys::Oid, known: &mut LastDrills) {
         return;
     }
     if let Err(failure) = start(database, &settings::drill_conninfo()) {
-        failure.log(PgLogLevel::LOG);
+        failure.log_of(database, PgLogLevel::LOG);
     }
 }

@@ -25,7 +25,7 @@ use crate::backup::{Due, NewestBases};
 use crate::drill::{CleanUp, LastDrills};
 use crate::indexing::Indexing;
 use crate::pg::catalogs::databases;
-use crate::pg::server::{self, wake};
+use crate::pg::server::{self, title, wake};
 use crate::status::{self, Phase};
 use crate::workers::{self, has_slot, shutdown};
 use crate::{automatic_setup, backup, drill, lost_extension, offsite, preflight, settings};
@@ -170,8 +170,9 @@ impl Launcher {
                 self.without_room.remove(&database.to_u32());
                 served.push(*database);
             } else if self.without_room.insert(database.to_u32()) {
-                let which = format!("Database {} is not captured.", database.to_u32());
-                preflight::no_room().detail(which).log(PgLogLevel::WARNING);
+                let which = "This database is not captured.";
+                let failure = preflight::no_room().detail(which);
+                failure.log_of(*database, PgLogLevel::WARNING);
             }
         }
         served
@@ -300,6 +301,9 @@ fn note_no_worker_left(database: pg_sys::Oid) {
         is_new
     });
     if is_new == Some(true) {
-        warning!("pg_incrbackup: {MESSAGE}; nothing is lost, the slot retains the WAL");
+        warning!(
+            "pg_incrbackup: {}: {MESSAGE}; nothing is lost, the slot retains the WAL",
+            title::shown(database)
+        );
     }
 }

@@ -86,6 +86,12 @@ pub struct DrillStatus {
     pub recorded: i64,
     /// The LSN that is compared.
     pub lsn: u64,
+    /// Of the phase, in bytes of tables or files, and since when; a total of 0 is unknown.
+    pub done_bytes: u64,
+    pub total_bytes: u64,
+    pub reading_since: i64,
+    /// What the restore says that it is doing.
+    pub step: Text<60>,
     /// The target server; empty: a throwaway server.
     pub conninfo: Text<600>,
     /// Why there is no record.
@@ -184,7 +190,15 @@ pub struct BaseStatus {
     pub tables_done: u32,
     /// Tables whose rows are to be dumped.
     pub tables: u32,
+    /// Written so far.
     pub bytes: u64,
+    /// Size of the tables whose rows are to be dumped, and of those whose turn has come.
+    pub total_bytes: u64,
+    pub begun_bytes: u64,
+    /// Of the latter, what is left of the table that is being converted, or of the large objects.
+    pub current_bytes: u64,
+    /// When the first of them was read.
+    pub reading_since: i64,
     /// Tables that were given a replica identity by the last setup.
     pub identities: u32,
     pub path: Text<LONGEST_PATH>,

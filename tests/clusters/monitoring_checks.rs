@@ -45,7 +45,7 @@ fn each_state_has_its_exit_status() {
     assert_checks(&c, 0, "OK", "shop ok |");
     let (_, line) = check(&c, "nagios");
     assert!(
-        line.contains(" 'shop_behind'=0s 'shop_wal_held'=") && line.contains("'shop_disk_used'="),
+        line.contains(" 'shop_behind'=0s;") && line.contains("'shop_disk_used'="),
         "{line}"
     );
     c.sql(NOT_CARRIED);

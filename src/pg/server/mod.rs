@@ -10,6 +10,7 @@ pub mod session;
 pub mod shared;
 pub mod signals;
 pub mod table_rows;
+pub mod title;
 pub mod transaction;
 pub(in crate::pg) mod untrusted;
 pub mod wake;
