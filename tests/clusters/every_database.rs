@@ -181,6 +181,7 @@ fn what_is_not_set_is_compressed_and_kept_for_weeks() {
         .without("pg_incrbackup.base_format")
         .without("pg_incrbackup.base_schedule")
         .without("pg_incrbackup.base_spread")
+        .without("pg_incrbackup.databases")
         .back_up();
     let settings = "SELECT string_agg(current_setting('pg_incrbackup.' || name), ', ') FROM unnest(ARRAY[\
         'databases', 'compression', 'base_format', 'base_schedule', 'base_spread', 'base_workers']) AS name";
