@@ -107,10 +107,18 @@ impl AutomaticSetup {
         forget_others(&selected);
         self.settled
             .retain(|oid| selected.iter().any(|database| database.to_u32() == *oid));
-        for database in selected {
-            if !self.settled.contains(&database.to_u32()) {
-                self.look_at(database);
-            }
+        let is_settled = |database: &pg_sys::Oid| {
+            self.settled.contains(&database.to_u32()) && has_slot(*database)
+        };
+        let open: Vec<pg_sys::Oid> = selected
+            .into_iter()
+            .filter(|database| !is_settled(database))
+            .collect();
+        if open.is_empty() || is_archive_missing(databases) {
+            return;
+        }
+        for database in open {
+            self.look_at(database);
         }
     }
 
@@ -172,6 +180,14 @@ impl AutomaticSetup {
             }
         }
     }
+}
+
+/// True if files of a database that is backed up are not there: the archive may not be mounted, and would say of every
+/// database that it was never backed up.
+fn is_archive_missing(databases: &[Database]) -> bool {
+    databases
+        .iter()
+        .any(|database| has_slot(database.oid) && matches!(place::find(database.oid), Ok(None)))
 }
 
 /// Databases that are no longer selected are not waited for.

@@ -172,6 +172,8 @@ impl Cluster {
             ("pg_incrbackup.compression", "none"),
             ("pg_incrbackup.base_format", "plain"),
             ("pg_incrbackup.base_spread", "0"),
+            // Nobody misses the backup of what they restore.
+            ("pg_incrbackup.databases", "'!restored*'"),
         ];
         Builder {
             installation: Installation::under_test(),
