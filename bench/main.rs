@@ -31,13 +31,14 @@ mod stats;
 mod sweeps;
 mod turns;
 mod wal;
+mod who;
 mod worker;
 
 use report::Report;
 
-const PARTS: [&str; 13] = [
+const PARTS: [&str; 14] = [
     "drain", "overhead", "ddl", "decode", "delay", "size", "restore", "program", "past", "growth",
-    "worker", "idle", "files",
+    "worker", "idle", "files", "who",
 ];
 
 fn main() {
@@ -95,6 +96,9 @@ fn main() {
     }
     if is_wanted("files") {
         files::measure(&mut report);
+    }
+    if is_wanted("who") {
+        who::measure(&mut report, repeats);
     }
     report.finish();
 }

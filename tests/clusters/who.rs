@@ -99,6 +99,20 @@ fn a_transaction_says_whose_it_was() {
     let rows = shown(&["--role", "alice", "--rows-only", "--key", "id=50"]);
     assert_eq!(rows, "");
 
+    // Where the message itself is what no longer fits into memory, it is too late for the comment above the changes: one of
+    // these transactions, each a row larger, meets that, and the log says so.
+    c.sql(
+        "CREATE TABLE u (n int, i int, PRIMARY KEY (n, i));
+         DO $$ BEGIN FOR n IN 300..500 LOOP INSERT INTO u SELECT n, i FROM generate_series(1, n) i; COMMIT; END LOOP; END $$",
+    );
+    c.flush();
+    let unknown = c.sql(
+        "SET client_min_messages = warning; SELECT count(DISTINCT xid) FROM incr_changes('u', operation => 'insert') WHERE role IS NULL",
+    );
+    let said = c.log().matches("is not in the files").count().to_string();
+    assert_eq!(unknown, said);
+    assert_ne!(unknown, "0");
+
     // It is no part of a restore, by either program.
     c.assert_restores_both_ways();
 }
