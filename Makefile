@@ -6,6 +6,8 @@
 # make torture    faults at random, every committed number counted: ROUNDS=200, SEED=n, PG=15 or 18
 # make load       everything at once, with memory and lag watched: SECONDS=600, PG=15 or 18
 # make bench      the capture beside its peers and the floor: BENCH_ONLY=drain, REPEATS=1, PG=15 or 18
+# make deny       licences, sources and duplicates of the dependencies: ADVISORIES=yes for RustSec's too
+# make lint-workflows  the workflow files, by actionlint
 # make setup      what the other targets need (they call it; install and demo only what building needs)
 
 PG_CONFIG ?= pg_config
@@ -18,7 +20,7 @@ export SEED
 export ROUNDS
 export PG
 
-.PHONY: all setup setup-build install test fuzz torture load demo roundtrip bench clean-trees
+.PHONY: all setup setup-build install test fuzz torture load demo roundtrip bench deny lint-workflows clean-trees
 
 all: install
 
@@ -51,6 +53,12 @@ roundtrip: setup
 
 bench: setup
 	@sh tools/bench.sh
+
+deny:
+	@sh tools/deny.sh
+
+lint-workflows:
+	@sh tools/lint-workflows.sh
 
 # Removes this checkout's private PostgreSQL trees; the next make setup makes them again.
 clean-trees:
