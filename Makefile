@@ -6,6 +6,7 @@
 # make torture    faults at random, every committed number counted: ROUNDS=200, SEED=n, PG=15 or 18
 # make load       everything at once, with memory and lag watched: SECONDS=600, PG=15 or 18
 # make bench      the capture beside its peers and the floor: BENCH_ONLY=drain, REPEATS=1, PG=15 or 18
+# make containers-test  builds the container files of these packages, and runs them, without an engine (as root)
 # make deny       licences, sources and duplicates of the dependencies: ADVISORIES=yes for RustSec's too
 # make lint-workflows  the workflow files, by actionlint
 # make setup      what the other targets need (they call it; install and demo only what building needs)
@@ -20,7 +21,7 @@ export SEED
 export ROUNDS
 export PG
 
-.PHONY: all setup setup-build install test fuzz torture load demo roundtrip bench deny lint-workflows clean-trees
+.PHONY: all setup setup-build install test fuzz torture load demo roundtrip bench containers-test deny lint-workflows clean-trees
 
 all: install
 
@@ -53,6 +54,9 @@ roundtrip: setup
 
 bench: setup
 	@sh tools/bench.sh
+
+containers-test:
+	@sh containers/test.sh
 
 deny:
 	@sh tools/deny.sh
