@@ -73,7 +73,7 @@ fn ensure_plugin(database: pg_sys::Oid) -> Result<(), Failure> {
         return Ok(());
     }
     ensure_name_is_free(&slot_name(database))?;
-    let library = server::library_directory().join(format!("{wanted}.so"));
+    let library = server::library(&wanted);
     if wanted.contains('/') || library.exists() || cfg!(not(target_os = "linux")) {
         return Ok(());
     }
