@@ -1,6 +1,7 @@
 //! "I want to be rid of it, and do not know what it leaves in my server." Uninstalled as docs/uninstall.md says, a cluster
 //! is what it was before, by its catalogs, by pg_dump and by its files.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -103,36 +104,44 @@ const DIRECTORIES: [&str; 5] = [
     "base/pgsql_tmp",
 ];
 
-type Facts = Vec<(String, String)>;
+/// A line for each fact, with how often it is there.
+type Facts = BTreeMap<String, i64>;
 
 /// All that is known of a cluster and two of its databases.
 fn facts(c: &Cluster) -> Facts {
-    let mut facts = Facts::new();
     // Snapshots of logical decoding that no slot needs are removed by the next checkpoint (CheckPointSnapBuild).
     c.sql("CHECKPOINT");
-    for database in [c.database(), "other"] {
-        for (what, query) in OF_A_DATABASE {
-            let ordered = format!("SELECT f::text FROM ({query}) AS f ORDER BY 1");
-            facts.push((
-                format!("{what} in {database}"),
-                c.sql_in(database, &ordered),
-            ));
+    let mut facts = Facts::new();
+    let mut add = |of: &str, text: &str| {
+        for line in text.lines() {
+            *facts.entry(format!("{of}: {line}")).or_default() += 1;
         }
+    };
+    for database in [c.database(), "other"] {
+        let rows = c.sql_in(database, &in_one_script(&OF_A_DATABASE));
+        assert!(rows.lines().count() > 1000, "{rows}");
+        add(database, &rows);
         let dump = dump(c, "pg_dump", &["-s", "-d", &c.conninfo(database)]);
-        facts.push((format!("pg_dump -s {database}"), dump));
+        add(&format!("pg_dump -s {database}"), &dump);
     }
-    for (what, query) in OF_THE_CLUSTER {
-        let ordered = format!("SELECT f::text FROM ({query}) AS f ORDER BY 1");
-        facts.push((what.into(), c.sql_in("postgres", &ordered)));
-    }
+    let rows = c.sql_in("postgres", &in_one_script(&OF_THE_CLUSTER));
+    add("the cluster", &rows);
     let dump = dump(c, "pg_dumpall", &["-g", "-d", &c.conninfo("postgres")]);
-    facts.push(("pg_dumpall --globals-only".into(), dump));
+    add("pg_dumpall --globals-only", &dump);
     let data = c.data_directory();
-    facts.push(("the data directory".into(), names_in(&data)));
+    add("the data directory", &names_in(&data));
     for directory in DIRECTORIES {
-        facts.push((directory.into(), names_in(&data.join(directory))));
+        add(directory, &names_in(&data.join(directory)));
     }
     facts
+}
+
+/// One psql for all of them.
+fn in_one_script(queries: &[(&str, &str)]) -> String {
+    let query = |(what, query): &(&str, &str)| {
+        format!("SELECT '{what}: ' || translate(f::text, E'\\n', ' ') FROM ({query}) AS f;\n")
+    };
+    queries.iter().map(query).collect()
 }
 
 /// A dump without the key of \restrict, which is another one each time.
@@ -150,27 +159,20 @@ fn names_in(directory: &Path) -> String {
         return String::new();
     };
     let names = entries.map(|entry| entry.expect("it can be read").file_name());
-    let mut names: Vec<_> = names
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names.join("\n")
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names.collect::<Vec<_>>().join("\n")
 }
 
-/// Names each fact that differs, with the lines that only one side has.
+/// Names each line that one side has more often than the other.
 fn assert_same(before: &Facts, after: &Facts) {
-    let mut differences = String::new();
-    for ((what, before), (_, after)) in before.iter().zip(after) {
-        let lacks = |text: &str, line: &str| !text.lines().any(|other| other == line);
-        for line in before.lines().filter(|line| lacks(after, line)) {
-            differences.push_str(&format!("{what}: lost {line}\n"));
-        }
-        for line in after.lines().filter(|line| lacks(before, line)) {
-            differences.push_str(&format!("{what}: left {line}\n"));
-        }
-    }
+    let surplus = |of: &Facts, over: &Facts, what: &str| -> String {
+        let more = of
+            .iter()
+            .filter(|(line, count)| over.get(*line).is_none_or(|other| other < *count));
+        more.map(|(line, _)| format!("{what} {line}\n")).collect()
+    };
+    let differences = surplus(before, after, "lost") + &surplus(after, before, "left");
     assert!(differences.is_empty(), "{differences}");
-    assert_eq!(before.len(), after.len());
 }
 
 /// Tables of every replica identity that setup may meet, in two databases; in a cluster with settings, roles and a
