@@ -9,10 +9,14 @@
 # make containers-test  builds the container files of these packages, and runs them, without an engine (as root)
 # make deny       licences, sources and duplicates of the dependencies: ADVISORIES=yes for RustSec's too
 # make lint-workflows  the workflow files, by actionlint
-# make setup      what the other targets need (they call it; install and demo only what building needs)
+# make packages   .deb, .rpm, source archive, SBOM and checksums in target/packages: PG_VERSIONS='15 18'
+# make packages-check  builds them once more, elsewhere, and compares the bytes
+# make packages-test   installs, uses, upgrades and removes them in a clean Debian (as root)
+# make setup      what the other targets need (they call it; install and packages only what building needs)
 
 PG_CONFIG ?= pg_config
 PG ?= 15
+PG_VERSIONS ?= 15 16 17 18
 SUITE ?= regress
 
 # For make fuzz, make torture and make load. No SEED: one from the time of day, which is printed.
@@ -21,7 +25,8 @@ export SEED
 export ROUNDS
 export PG
 
-.PHONY: all setup setup-build install test fuzz torture load demo roundtrip bench containers-test deny lint-workflows clean-trees
+.PHONY: all setup setup-build install test fuzz torture load demo roundtrip bench clean-trees \
+    packages packages-check packages-test containers-test deny lint-workflows
 
 all: install
 
@@ -31,7 +36,8 @@ setup:
 setup-build:
 	@sh tools/setup.sh build
 
-install: setup-build
+install:
+	@sh tools/setup.sh install "$$(command -v $(PG_CONFIG))"
 	@sh tools/install.sh "$$(command -v $(PG_CONFIG))"
 
 test: setup
@@ -54,6 +60,17 @@ roundtrip: setup
 
 bench: setup
 	@sh tools/bench.sh
+
+packages:
+	@sh tools/setup.sh packages $(PG_VERSIONS)
+	@sh packaging/packages.sh $(PG_VERSIONS)
+
+packages-check:
+	@sh tools/setup.sh packages $(PG_VERSIONS)
+	@sh packaging/reproduce.sh $(PG_VERSIONS)
+
+packages-test:
+	@sh packaging/test.sh
 
 containers-test:
 	@sh containers/test.sh

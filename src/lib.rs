@@ -5,6 +5,7 @@
 
 mod api;
 mod as_of;
+mod automatic_setup;
 mod backup;
 mod capture;
 mod cluster_changes;

@@ -291,7 +291,9 @@ fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure
             });
             notice!("{function} waits for open transactions:\n{transactions}");
         }
-        BasePhase::Fencing => notice!("{function} waits for {}", base.waiting_for.get()),
+        BasePhase::Fencing | BasePhase::WaitingForTurn if !base.waiting_for.is_empty() => {
+            notice!("{function} waits for {}", base.waiting_for.get());
+        }
         _ => {}
     }
     Ok(())

@@ -262,6 +262,7 @@ fn base_phase_name(phase: BasePhase) -> &'static str {
         BasePhase::Starting => "starting",
         BasePhase::ReplicaIdentities => "setting replica identities",
         BasePhase::CreatingSlot => "creating the slot",
+        BasePhase::WaitingForTurn => "waiting for its turn",
         BasePhase::Fencing => "waiting for the DDL fence",
         BasePhase::Dumping => "dumping",
         BasePhase::Finishing => "finishing",

@@ -13,7 +13,7 @@ use crate::workers;
 /// Claims the base worker's entry for `pid`, the process that is about to start one: there are never two at
 /// once. The number distinguishes this base from others; `None` if a base is in progress or the board is
 /// full.
-pub fn claim(database: pgrx::pg_sys::Oid, pid: i32) -> Option<u64> {
+pub fn claim(database: pgrx::pg_sys::Oid, pid: i32, is_setup: bool) -> Option<u64> {
     let current = status::read(database).unwrap_or_default().base;
     let is_stale = current.pid != 0 && !current.is_running();
     status::update(database, |entry| {
@@ -23,6 +23,7 @@ pub fn claim(database: pgrx::pg_sys::Oid, pid: i32) -> Option<u64> {
         entry.base = BaseStatus {
             pid,
             is_claimed: true,
+            is_setup,
             phase: BasePhase::Starting,
             number: entry.base.number + 1,
             failures: entry.base.failures,

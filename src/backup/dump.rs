@@ -203,7 +203,7 @@ pub fn own_program() -> PathBuf {
 pub fn with_place_of_own_program(failure: Failure) -> Failure {
     if failure.code == PgSqlErrorCode::ERRCODE_UNDEFINED_FILE {
         return failure
-            .hint("`make install` of pg_incrbackup puts it beside the server's programs.");
+            .hint("`make install` of pg_incrbackup, or its package, puts it beside the server's programs.");
     }
     failure
 }

@@ -14,7 +14,7 @@ use pgrx::prelude::*;
 
 use super::job::{start, Job};
 use super::schedule::Failed;
-use super::setup;
+use super::{setup, turn};
 use crate::pg::failure::Failure;
 use crate::{place, status, workers};
 
@@ -40,7 +40,8 @@ pub fn heal_if_due(database: pg_sys::Oid) -> Duration {
     }
     // A base that is in progress may have started too early. Without the extension none can be taken:
     // re-creating it starts one.
-    if entry.base.is_running() || entry.is_suspended() || entry.extension.is_lost {
+    let is_due_later = entry.base.is_running() || turn::free() == 0;
+    if is_due_later || entry.is_suspended() || entry.extension.is_lost {
         return LOOK;
     }
     // Reset before the check: a loss that is reported later requests a base again.

@@ -11,7 +11,7 @@ use archive::{ChainDir, Lsn};
 use pgrx::prelude::*;
 
 use super::dump::Source;
-use super::{base, board, globals};
+use super::{base, board, globals, turn};
 use crate::pg::decoding::slot::{self, NewSlot};
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, session, transaction};
@@ -49,17 +49,32 @@ pub fn run(
             return Err(chain_has_ended(&end.reason));
         }
         if chain.bases()?.is_empty() {
-            base::make(&chain, source, None)?;
+            make_in_turn(database, &chain, source)?;
         }
     } else {
         let (slot, chain) = create(database, &name, source, &owned)?;
         resume(database);
-        base::make(&chain, source, Some(slot))?;
+        if turn::try_take(database) {
+            base::make(&chain, source, Some(slot))?;
+        } else {
+            // A snapshot that waits with us would hold back vacuum everywhere.
+            slot.end_export();
+            make_in_turn(database, &chain, source)?;
+        }
         // Tables created between the first pass and the slot.
         identities += ensure_identities()?;
     }
     board::identities_set(identities);
     Ok(())
+}
+
+/// The first base of a chain under a new snapshot, when it is its turn. Changes are captured meanwhile.
+fn make_in_turn(database: pg_sys::Oid, chain: &ChainDir, source: &Source) -> Result<(), Failure> {
+    if turn::take(database)? {
+        let source = transaction::run(Source::collect)?;
+        return base::make(chain, &source, None).map(|_| ());
+    }
+    base::make(chain, source, None).map(|_| ())
 }
 
 /// ALTER TABLE waits this long for a table in use: other sessions queue behind it.
@@ -118,6 +133,7 @@ fn create(
         slot_start_lsn: Lsn(slot.start_lsn),
     })?;
     slot.persist();
+    board::enter(BasePhase::WaitingForTurn);
     globals::want(database);
     Ok((slot, chain))
 }

@@ -18,7 +18,7 @@ use crate::pg::failure::Failure;
 use crate::pg::server::{self, guc, session};
 use crate::status;
 
-/// A worker of this kind (capture, base, globals, expiry, archiver, drill, indexer, extension) for a
+/// A worker of this kind (capture, base, globals, expiry, archiver, drill, indexer, extension, setup) for a
 /// database: its main function is `pg_incrbackup_<kind>_main`. It is only restarted by the process that
 /// started it, which is notified when it exits.
 pub fn of_kind(kind: &str, database: pg_sys::Oid) -> BackgroundWorkerBuilder {

@@ -172,7 +172,7 @@ macro_rules! pages {
 }
 
 pages! {
-    concepts development drill emergencies files follow functions history limits monitoring offsite past plugins program restore retention
+    concepts development drill emergencies files follow functions history install limits monitoring offsite past plugins program restore retention
     security settings statements uninstall upgrade
 }
 

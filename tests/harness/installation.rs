@@ -1,7 +1,9 @@
 //! One installed PostgreSQL: its programs, and running them as a user that PostgreSQL accepts (never root).
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// The programs of one PostgreSQL version, with the extension installed.
 #[derive(Clone, Debug)]
@@ -22,8 +24,16 @@ impl Installation {
         Self::in_tree(version, &version.to_string())
     }
 
-    /// The one in a tree with a name of tools/tree-bin.sh.
+    /// The one in a tree with a name of tools/tree-bin.sh, which is asked once: every cluster wants to know.
     pub(crate) fn in_tree(version: u32, name: &str) -> Self {
+        static KNOWN: Mutex<Option<HashMap<String, Installation>>> = Mutex::new(None);
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get_or_insert_default();
+        let found = known.entry(name.to_string());
+        found.or_insert_with(|| Self::find(version, name)).clone()
+    }
+
+    fn find(version: u32, name: &str) -> Self {
         let profile = std::env::var("PGPROFILE").unwrap_or_else(|_| "dev".into());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/tree-bin.sh");
         let output = Command::new("sh")
@@ -150,8 +160,11 @@ fn beside(path: &Path) -> PathBuf {
     path.with_extension(format!("{}.{thread}", std::process::id()))
 }
 
+/// Asked for with every command: found out once.
 pub(crate) fn is_root() -> bool {
-    run(Command::new("id").arg("-u")).stdout == b"0\n"
+    static IS_ROOT: LazyLock<bool> =
+        LazyLock::new(|| run(Command::new("id").arg("-u")).stdout == b"0\n");
+    *IS_ROOT
 }
 
 /// Makes the server's user the owner, so that it may write there.
