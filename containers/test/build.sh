@@ -126,7 +126,10 @@ while read -r instruction rest; do
         FROM) from $rest ;;
         COPY) copy $rest ;;
         RUN) run "$rest" </dev/null ;;
-        USER | VOLUME) echo "$instruction $(expand "$rest")" >>"$out/settings" ;;
+        USER | VOLUME)
+            value=$(expand "$rest")
+            echo "$instruction $value" >>"$out/settings"
+            ;;
         *) fail "the instruction $instruction is not known" ;;
     esac
 done <"$out/instructions"
