@@ -6,6 +6,9 @@
 # make torture    faults at random, every committed number counted: ROUNDS=200, SEED=n, PG=15 or 18
 # make load       everything at once, with memory and lag watched: SECONDS=600, PG=15 or 18
 # make bench      the capture beside its peers and the floor: BENCH_ONLY=drain, REPEATS=1, PG=15 or 18
+# make containers-test  builds the container files of these packages, and runs them, without an engine (as root)
+# make deny       licences, sources and duplicates of the dependencies: ADVISORIES=yes for RustSec's too
+# make lint-workflows  the workflow files, by actionlint
 # make packages   .deb, .rpm, source archive, SBOM and checksums in target/packages: PG_VERSIONS='15 18'
 # make packages-check  builds them once more, elsewhere, and compares the bytes
 # make packages-test   installs, uses, upgrades and removes them in a clean Debian (as root)
@@ -23,7 +26,7 @@ export ROUNDS
 export PG
 
 .PHONY: all setup setup-build install test fuzz torture load demo roundtrip bench clean-trees \
-    packages packages-check packages-test
+    packages packages-check packages-test containers-test deny lint-workflows
 
 all: install
 
@@ -68,6 +71,15 @@ packages-check:
 
 packages-test:
 	@sh packaging/test.sh
+
+containers-test:
+	@sh containers/test.sh
+
+deny:
+	@sh tools/deny.sh
+
+lint-workflows:
+	@sh tools/lint-workflows.sh
 
 # Removes this checkout's private PostgreSQL trees; the next make setup makes them again.
 clean-trees:

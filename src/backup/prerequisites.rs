@@ -164,7 +164,7 @@ fn file_system(directory: &Path) -> Option<Row> {
 fn plugin(is_backed_up: bool) -> Option<Row> {
     const NAME: &str = "output plugin";
     let plugin = settings::plugin();
-    let library = server::library_directory().join(format!("{plugin}.so"));
+    let library = server::library(&plugin);
     if is_backed_up || plugin.contains('/') || cfg!(not(target_os = "linux")) {
         return None;
     }

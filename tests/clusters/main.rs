@@ -144,6 +144,7 @@ mod type_edges;
 mod type_values;
 mod types;
 mod undo;
+mod uninstall;
 mod upgrade;
 
 // Random transactions, in a folder of their own.
