@@ -1,6 +1,6 @@
 #!/bin/sh
-# previous.sh: prints the newest commit of the version before today's: the one before the version in Cargo.toml was
-# changed to what it is. PREVIOUS=COMMIT names another.
+# previous.sh: prints the newest commit of the version before today's: the one before CHANGELOG.md began to tell of
+# today's. PREVIOUS=COMMIT names another.
 set -eu
 . "$(dirname -- "$0")/paths.sh"
 
@@ -8,6 +8,6 @@ if [ "${PREVIOUS:-}" ]; then
     git -C "$checkout" rev-parse --verify "$PREVIOUS^{commit}"
     exit
 fi
-bump=$(git -C "$checkout" log --format=%H -S"version = \"$version\"" "$commit" -- Cargo.toml | tail -n 1)
-[ "$bump" ] || fail "Cargo.toml's history does not say since when it is version $version"
+bump=$(git -C "$checkout" log --format=%H -S"## $version" "$commit" -- CHANGELOG.md | tail -n 1)
+[ "$bump" ] || fail "CHANGELOG.md's history does not say since when there is a version $version"
 git -C "$checkout" rev-parse --verify "$bump^"
