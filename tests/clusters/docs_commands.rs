@@ -173,7 +173,7 @@ macro_rules! pages {
 
 pages! {
     concepts development drill emergencies files follow functions history install limits monitoring offsite past plugins program restore retention
-    security settings statements uninstall upgrade
+    security settings sizing statements uninstall upgrade
 }
 
 #[test]
