@@ -66,11 +66,7 @@ fn setup_says_whose_slot_has_the_name() {
         let error = c.sql_error("SELECT * FROM incr_setup()");
         assert_eq!(error.sqlstate, "42710", "{error}");
         assert!(error.message.contains(why), "{error}");
-        let drop = error
-            .hint
-            .strip_prefix("Run ")
-            
-            .expect("it says what to do");
+        let drop = error.hint.strip_prefix("Run ").expect("it says what to do");
         c.sql(drop);
         c.sql("SELECT * FROM incr_setup(); INSERT INTO t VALUES (1)");
         c.assert_restores();
