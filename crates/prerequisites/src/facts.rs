@@ -63,12 +63,12 @@ pub struct Facts {
     pub who: Who,
     /// The library is loaded in this session, so that ALTER SYSTEM knows its settings.
     pub is_library_loaded: bool,
-    values: HashMap<String, String>,
+    pub(crate) values: HashMap<String, String>,
     /// As pg_settings has it: in the setting's unit.
-    raw: HashMap<String, String>,
+    pub(crate) raw: HashMap<String, String>,
     /// Changed in a file, but in effect only after a restart.
-    pending: HashSet<String>,
-    files: HashMap<String, String>,
+    pub(crate) pending: HashSet<String>,
+    pub(crate) files: HashMap<String, String>,
     pub(crate) slots_in_use: i64,
     pub(crate) databases_backed_up: i64,
     pub(crate) databases: i64,

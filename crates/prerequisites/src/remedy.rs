@@ -217,11 +217,11 @@ mod tests {
         let slots = Remedy::number("max_replication_slots", 4, true).or("drop an unused slot");
         let directory = Remedy::text("pg_incrbackup.directory", "/b");
         assert_eq!(
-            hint(&[level.clone()]),
+            hint(std::slice::from_ref(&level)),
             "Add the line wal_level = logical to postgresql.conf and restart the server."
         );
         assert_eq!(
-            hint(&[directory.clone()]),
+            hint(std::slice::from_ref(&directory)),
             "Add the line pg_incrbackup.directory = '/b' to postgresql.conf and reload the configuration."
         );
         assert_eq!(

@@ -178,3 +178,79 @@ pub(crate) fn own_setting(facts: &Facts, remedy: Remedy) -> Remedy {
 fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{State, Who, QUESTIONS};
+
+    /// A server with `wal_level = replica`: whether it waits for a restart, what its files have, and who may see them.
+    fn level(is_pending: bool, in_files: Option<&str>, sees_files: bool) -> Row {
+        let who = Who {
+            sees_files,
+            sees_all: true,
+            ..Who::default()
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let mut answers: [crate::Answer; QUESTIONS.len()] = Default::default();
+        answers[0] = vec![vec![
+            some("wal_level"),
+            some("replica"),
+            some("replica"),
+            some(if is_pending { "true" } else { "false" }),
+        ]];
+        answers[1] = in_files
+            .iter()
+            .map(|level| vec![some("wal_level"), some(level)])
+            .collect();
+        wal_level(&Facts::new(who, answers))
+    }
+
+    #[test]
+    fn what_is_written_in_the_files_only_needs_a_restart() {
+        let todo = |row: Row| {
+            assert_eq!(row.state, State::Missing);
+            assert!(row.needs_restart);
+            row.todo().unwrap_or_default()
+        };
+        let statement = "ALTER SYSTEM SET wal_level = 'logical';";
+        assert_eq!(todo(level(false, None, true)), statement);
+        assert_eq!(
+            todo(level(false, Some("logical"), true)),
+            "Restart the server."
+        );
+        assert_eq!(
+            todo(level(true, Some("minimal"), true)),
+            statement,
+            "not enough"
+        );
+        assert_eq!(
+            todo(level(true, None, false)),
+            "Restart the server.",
+            "not seen"
+        );
+    }
+
+    #[test]
+    fn only_versions_that_the_extension_is_built_for_are_accepted() {
+        assert_eq!(version(140_009).state, State::Missing);
+        assert_eq!(version(180_001).state, State::Ok);
+        assert_eq!(version(190_000).state, State::Missing);
+    }
+
+    #[test]
+    fn libraries_that_are_preloaded_stay() {
+        let mut facts = Facts::default();
+        facts.set(
+            "shared_preload_libraries",
+            "auto_explain, \"$libdir/x\"".to_owned(),
+        );
+        let row = preloading(&facts);
+        assert_eq!(
+            row.todo().unwrap_or_default(),
+            "ALTER SYSTEM SET shared_preload_libraries = \"auto_explain\", \"$libdir/x\", \"pg_incrbackup\";"
+        );
+        facts.set("shared_preload_libraries", "a,pg_incrbackup".to_owned());
+        assert_eq!(preloading(&facts).state, State::Ok);
+    }
+}

@@ -168,3 +168,113 @@ fn databases(facts: &Facts) -> Option<Row> {
         row,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Slot;
+    use crate::State;
+
+    fn facts(settings: &[(&str, &str)]) -> Facts {
+        let mut facts = Facts {
+            databases: 3,
+            slot_name: "pg_incrbackup_5".to_owned(),
+            workers_of_others: 1,
+            ..Facts::default()
+        };
+        let usual = [
+            ("max_replication_slots", "10"),
+            ("max_worker_processes", "8"),
+            ("max_parallel_workers", "8"),
+            ("pg_incrbackup.base_schedule", "0 2 * * *"),
+            ("pg_incrbackup.compression", "none"),
+        ];
+        for (name, value) in usual.iter().chain(settings) {
+            facts.set(name, (*value).to_owned());
+        }
+        facts
+    }
+
+    fn backed_up(mut facts: Facts, databases: i64) -> Facts {
+        facts.databases_backed_up = databases;
+        facts.slots_in_use = databases;
+        facts.slot = Some(Slot {
+            name: facts.slot_name.clone(),
+            is_of_this_database: true,
+            plugin: "pg_incrbackup".to_owned(),
+            ..Slot::default()
+        });
+        facts
+    }
+
+    #[test]
+    fn workers_are_counted_by_database_and_schedule() {
+        let one = workers(&facts(&[]));
+        assert_eq!(one.state, State::Ok);
+        assert!(
+            one.found.contains("1 database needs up to 4 "),
+            "{}",
+            one.found
+        );
+        let three = workers(&backed_up(facts(&[]), 3));
+        assert!(
+            three.found.contains("3 databases need up to 8 "),
+            "{}",
+            three.found
+        );
+        assert_eq!(three.state, State::Warning, "another one is in use");
+        assert_eq!(
+            three.todo().as_deref(),
+            Some("ALTER SYSTEM SET max_worker_processes = 17;")
+        );
+        // Without a schedule, one at a time.
+        let by_hand = workers(&backed_up(facts(&[("pg_incrbackup.base_schedule", "")]), 3));
+        assert!(
+            by_hand.found.contains("3 databases need up to 6 "),
+            "{}",
+            by_hand.found
+        );
+        let drilled = [
+            ("pg_incrbackup.base_schedule", ""),
+            ("pg_incrbackup.drill_schedule", "0 5 * * 0"),
+        ];
+        let drilled = workers(&backed_up(facts(&drilled), 3));
+        assert!(
+            drilled.found.contains("3 databases need up to 8 "),
+            "{}",
+            drilled.found
+        );
+    }
+
+    #[test]
+    fn a_database_that_is_backed_up_is_not_refused_for_lack_of_workers() {
+        let few = [("max_worker_processes", "3")];
+        assert_eq!(workers(&facts(&few)).state, State::Missing);
+        assert_eq!(workers(&backed_up(facts(&few), 1)).state, State::Warning);
+    }
+
+    #[test]
+    fn a_slot_needs_room_unless_it_is_there() {
+        let full = [("max_replication_slots", "2")];
+        let mut no_room = facts(&full);
+        no_room.slots_in_use = 2;
+        let row = slot(&no_room);
+        assert_eq!((row.state, row.class), (State::Missing, Class::Limit));
+        assert_eq!(
+            row.todo().as_deref(),
+            Some("ALTER SYSTEM SET max_replication_slots = 8; -- or drop an unused slot")
+        );
+        assert_eq!(slot(&backed_up(facts(&full), 2)).state, State::Ok);
+        let mut strange = backed_up(facts(&full), 0);
+        if let Some(slot) = &mut strange.slot {
+            slot.plugin = "test_decoding".to_owned();
+        }
+        let row = slot(&strange);
+        assert_eq!((row.state, row.class), (State::Missing, Class::Duplicate));
+        assert!(
+            row.message.ends_with("its output plugin is test_decoding"),
+            "{}",
+            row.message
+        );
+    }
+}

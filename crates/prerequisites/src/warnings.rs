@@ -35,7 +35,7 @@ fn retained_wal(facts: &Facts) -> Option<Row> {
     Some(Row::warning(NAME, found, Remedy::text(NAME, &enough)))
 }
 
-/// A slot is synchronized to a standby (17) only while that sends its feedback.
+/// A slot is kept in step on a standby only while that sends its feedback.
 fn standby(facts: &Facts) -> Option<Row> {
     const NAME: &str = "hot_standby_feedback";
     if !facts.who.is_in_recovery {
@@ -44,7 +44,7 @@ fn standby(facts: &Facts) -> Option<Row> {
     Some(match facts.get(NAME)? {
         "off" => Row::warning(
             NAME,
-            "off: this standby can get no slot of the primary, so the chain ends when it is promoted",
+            "off: a slot of the primary cannot be kept in step here (sync_replication_slots of 17, pg_failover_slots), so a chain ends when this standby is promoted",
             Remedy::text(NAME, "on"),
         ),
         value => Row::ok(NAME, value),
