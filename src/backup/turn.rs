@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use archive::time;
+use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
 use pgrx::prelude::*;
 
 use super::board;
@@ -33,6 +34,9 @@ pub fn take(database: pg_sys::Oid) -> Result<bool, Failure> {
         return Ok(false);
     }
     board::enter(BasePhase::WaitingForTurn);
+    // More of them may be allowed meanwhile, and the base follows the settings of when it is taken.
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP);
+    server::reload_settings();
     let mut shown = Vec::new();
     while !ahead.is_empty() {
         if shown != ahead {
@@ -40,6 +44,9 @@ pub fn take(database: pg_sys::Oid) -> Result<bool, Failure> {
             shown = ahead;
         }
         signals::look_for_interrupts();
+        if BackgroundWorker::sighup_received() {
+            server::reload_settings();
+        }
         server::wait_a_moment(LOOK);
         ahead = ahead_of(database);
     }

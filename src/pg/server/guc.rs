@@ -253,7 +253,7 @@ unsafe extern "C-unwind" fn check_span_or_zero(
 
 /// False, and the detail is set, for less than an hour.
 fn is_span(minutes: i32, zero: Zero) -> bool {
-    if minutes < 0 || minutes >= 60 || minutes == 0 && zero == Zero::Allowed {
+    if !(0..60).contains(&minutes) || minutes == 0 && zero == Zero::Allowed {
         return true;
     }
     let detail = CString::new(format!("{minutes} minutes are less than an hour."));
