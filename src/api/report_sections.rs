@@ -32,9 +32,10 @@ fn drills(records: &[Drill]) -> Section {
             "" => "a throwaway server",
             conninfo => conninfo,
         };
-        let found = match drill.problems.is_empty() {
-            true => format!("{} tables, {} rows match", drill.tables, drill.rows),
-            false => drill.problems.join("; "),
+        let found = if drill.problems.is_empty() {
+            format!("{} tables, {} rows match", drill.tables, drill.rows)
+        } else {
+            drill.problems.join("; ")
         };
         let took = format!("{:.1} s", drill.duration_ms as f64 / 1000.0);
         let result = drill.outcome.name().to_owned();
@@ -57,9 +58,10 @@ fn drills(records: &[Drill]) -> Section {
         facts: vec![fact("Last passed", last), fact("Schedule", schedule)],
         columns: vec!["Started", "Result", "Took", "Restored to", "Found"],
         rows: records.iter().rev().take(DRILLS).map(row).collect(),
-        remark: match records.is_empty() {
-            true => "Nobody has tried to restore this archive with incr_drill().".to_owned(),
-            false => String::new(),
+        remark: if records.is_empty() {
+            "Nobody has tried to restore this archive with incr_drill().".to_owned()
+        } else {
+            String::new()
         },
     }
 }
@@ -68,9 +70,10 @@ fn retention() -> Section {
     let rules = settings::retention();
     let span = |kept: Option<TimeDelta>| kept.map_or("forever".to_owned(), in_words);
     let bases = settings::base_schedule().unwrap_or_else(|| "none".to_owned());
-    let archived = match rules.archived_only {
-        true => "only what archive_command has archived",
-        false => "whether it was archived or not",
+    let archived = if rules.archived_only {
+        "only what archive_command has archived"
+    } else {
+        "whether it was archived or not"
     };
     Section {
         id: "retention",
@@ -155,9 +158,10 @@ fn databases_without_backup() -> Result<Section, Failure> {
         id: "others",
         title: "Databases of this server without a backup",
         columns: vec!["Database", "Size"],
-        remark: match rows.is_empty() {
-            true => "There are none.".to_owned(),
-            false => "incr_setup() in one of them begins its backup.".to_owned(),
+        remark: if rows.is_empty() {
+            "There are none.".to_owned()
+        } else {
+            "incr_setup() in one of them begins its backup.".to_owned()
         },
         rows,
         ..Section::default()

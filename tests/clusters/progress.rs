@@ -91,10 +91,7 @@ fn a_drill_tells_how_much_it_has_read() {
     let (pipe, bin) = (pipe(&c), c.root().join("bin"));
     fs::create_dir_all(&bin).expect("a directory can be made");
     let real = c.installation().bin();
-    for program in fs::read_dir(&real)
-        .expect("PostgreSQL is installed")
-        .flatten()
-    {
+    for program in real.read_dir().expect("PostgreSQL is installed").flatten() {
         let link = bin.join(program.file_name());
         std::os::unix::fs::symlink(program.path(), link).expect("a link can be made");
     }

@@ -50,11 +50,12 @@ fn entry() -> Option<(String, pg_sys::Oid)> {
 /// The name of a database for people, on one line; its OID if it does not exist any more.
 pub fn shown(database: pg_sys::Oid) -> String {
     // SAFETY: a plain question about this process.
-    let name = match unsafe { pg_sys::IsTransactionState() } {
-        true => database_name(database),
-        false => transaction::run(|| Ok::<_, Failure>(database_name(database)))
-            .ok()
-            .flatten(),
+    let is_in_transaction = unsafe { pg_sys::IsTransactionState() };
+    let name = if is_in_transaction {
+        database_name(database)
+    } else {
+        let looked = transaction::run(|| Ok::<_, Failure>(database_name(database)));
+        looked.ok().flatten()
     };
     let name = name.map(|name| String::from_utf8_lossy(&name).replace(char::is_control, "?"));
     name.unwrap_or_else(|| format!("database {}", database.to_u32()))
