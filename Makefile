@@ -6,10 +6,17 @@
 # make torture    faults at random, every committed number counted: ROUNDS=200, SEED=n, PG=15 or 18
 # make load       everything at once, with memory and lag watched: SECONDS=600, PG=15 or 18
 # make bench      the capture beside its peers and the floor: BENCH_ONLY=drain, REPEATS=1, PG=15 or 18
-# make setup      what the other targets need (they call it; install and demo only what building needs)
+# make containers-test  builds the container files of these packages, and runs them, without an engine (as root)
+# make deny       licences, sources and duplicates of the dependencies: ADVISORIES=yes for RustSec's too
+# make lint-workflows  the workflow files, by actionlint
+# make packages   .deb, .rpm, source archive, SBOM and checksums in target/packages: PG_VERSIONS='15 18'
+# make packages-check  builds them once more, elsewhere, and compares the bytes
+# make packages-test   installs, uses, upgrades and removes them in a clean Debian (as root)
+# make setup      what the other targets need (they call it; install and packages only what building needs)
 
 PG_CONFIG ?= pg_config
 PG ?= 15
+PG_VERSIONS ?= 15 16 17 18
 SUITE ?= regress
 
 # For make fuzz, make torture and make load. No SEED: one from the time of day, which is printed.
@@ -18,7 +25,8 @@ export SEED
 export ROUNDS
 export PG
 
-.PHONY: all setup setup-build install test fuzz torture load demo roundtrip bench clean-trees
+.PHONY: all setup setup-build install test fuzz torture load demo roundtrip bench clean-trees \
+    packages packages-check packages-test containers-test deny lint-workflows
 
 all: install
 
@@ -28,7 +36,8 @@ setup:
 setup-build:
 	@sh tools/setup.sh build
 
-install: setup-build
+install:
+	@sh tools/setup.sh install "$$(command -v $(PG_CONFIG))"
 	@sh tools/install.sh "$$(command -v $(PG_CONFIG))"
 
 test: setup
@@ -51,6 +60,26 @@ roundtrip: setup
 
 bench: setup
 	@sh tools/bench.sh
+
+packages:
+	@sh tools/setup.sh packages $(PG_VERSIONS)
+	@sh packaging/packages.sh $(PG_VERSIONS)
+
+packages-check:
+	@sh tools/setup.sh packages $(PG_VERSIONS)
+	@sh packaging/reproduce.sh $(PG_VERSIONS)
+
+packages-test:
+	@sh packaging/test.sh
+
+containers-test:
+	@sh containers/test.sh
+
+deny:
+	@sh tools/deny.sh
+
+lint-workflows:
+	@sh tools/lint-workflows.sh
 
 # Removes this checkout's private PostgreSQL trees; the next make setup makes them again.
 clean-trees:

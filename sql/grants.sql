@@ -1,6 +1,7 @@
 -- Health, status, and what there is to restore, are for monitoring; everything else is for superusers until it is granted.
 
 REVOKE ALL ON FUNCTION incr_setup(boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_check() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_slot_health() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_seq_sync_sql() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_status() FROM PUBLIC;
@@ -24,6 +25,7 @@ REVOKE ALL ON FUNCTION incr_as_of(anyelement, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_report() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_teardown(boolean) FROM PUBLIC;
 
+GRANT EXECUTE ON FUNCTION incr_check() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION incr_slot_health() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION incr_cluster_health() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION incr_metrics() TO pg_monitor;
@@ -33,6 +35,7 @@ GRANT EXECUTE ON FUNCTION incr_info() TO pg_monitor;
 
 -- What each of them is, as \df+ shows it. The scripts that update from earlier versions end with the same lines; a test
 -- compares them, and one fails for a member of the extension without a comment.
+COMMENT ON FUNCTION incr_check() IS 'everything that a backup of this database needs, whether it is there, and what to write';
 COMMENT ON FUNCTION incr_setup(boolean, boolean) IS 'sets up the backup of this database: replica identities, slot, first base, capture';
 COMMENT ON FUNCTION incr_teardown(boolean) IS 'stops capture of this database and drops its slot; the files are kept';
 COMMENT ON FUNCTION incr_slot_health() IS 'health of each slot of this database: level, reasons, lag';

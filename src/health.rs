@@ -8,6 +8,7 @@ mod cluster;
 mod files;
 mod metrics;
 mod offsite;
+mod uncovered;
 
 use archive::time;
 use pgrx::prelude::*;
@@ -71,13 +72,20 @@ pub struct Row {
     pub is_chain_broken: bool,
 }
 
+/// What every reason says by which a chain has ended.
+const BROKEN: &str = "the chain is broken";
+
 impl Row {
     fn because(&mut self, level: Level, reason: impl Into<String>) {
         self.level = self.level.max(level);
         self.reasons.push(reason.into());
     }
 
+    /// Said once, by whoever knows most: the last one who says it.
     fn chain_is_broken(&mut self, reason: impl Into<String>) {
+        if self.is_chain_broken {
+            self.reasons.retain(|said| !said.contains(BROKEN));
+        }
         self.is_chain_broken = true;
         self.because(Level::Emergency, reason);
     }
@@ -109,7 +117,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
         rows.push(row);
     }
     if !has_ours {
-        rows.push(without_slot(&ours, database));
+        rows.push(without_slot(database));
     }
     if server::is_in_recovery() {
         return Ok(rows);
@@ -155,19 +163,23 @@ fn row_of(facts: &slot::Facts, database: pg_sys::Oid) -> Row {
     }
 }
 
-fn without_slot(name: &str, database: pg_sys::Oid) -> Row {
+/// The row of a database without a slot, of which nothing is judged yet.
+fn slot_row(database: pg_sys::Oid) -> Row {
     let facts = slot::Facts {
-        name: name.to_string(),
+        name: workers::slot_name(database),
         ..slot::Facts::default()
     };
-    let mut row = row_of(&facts, database);
+    row_of(&facts, database)
+}
+
+fn without_slot(database: pg_sys::Oid) -> Row {
+    let mut row = slot_row(database);
     if server::is_in_recovery() {
-        row.because(
-            Level::Warning,
-            "this server is a standby and has no slot of this database",
-        );
+        let note = "this server is a standby and has no slot of this database";
+        row.reasons.push(note.to_owned());
     } else {
-        files::judge_missing_slot(&mut row, database);
+        let name = server::database_name(database).unwrap_or_default();
+        uncovered::judge(&mut row, database, &name);
     }
     judge_preloading(&mut row);
     row
@@ -203,14 +215,16 @@ fn judge_wal(row: &mut Row) {
 /// Checks that work from any database of the cluster; false if there is nothing more to check.
 fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> bool {
     if server::is_in_recovery() {
-        row.because(
-            Level::Warning,
-            "this server is a standby: capture runs on the primary",
-        );
+        let note = "this server is a standby: capture runs on the primary";
+        row.reasons.push(note.to_owned());
         return false;
     }
     judge_preloading(row);
     let entry = status::read(database).unwrap_or_default();
+    if entry.base.is_creating_slot() {
+        row.because(Level::Warning, uncovered::in_words(&entry));
+        return false;
+    }
     if status::is_there() {
         if let Err(failure) = preflight::ensure_room(database) {
             row.because(

@@ -5,6 +5,7 @@
 
 mod api;
 mod as_of;
+mod automatic_setup;
 mod backup;
 mod capture;
 mod cluster_changes;
@@ -38,6 +39,7 @@ use pgrx::prelude::*;
 #[allow(non_snake_case)]
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    pg::failure::hide_backtraces();
     settings::init();
     output_plugin::init();
     if pg::server::is_preloading() {

@@ -74,8 +74,14 @@ fn known_schema() -> Option<String> {
     (!schema.is_empty()).then_some(schema)
 }
 
-/// Creates the extension in this schema, as the bootstrap superuser. Raises an error if that fails.
+/// Creates the extension in this schema again, as the bootstrap superuser: a base must follow. Raises an error if that fails.
 pub fn make_in(schema: &[u8]) {
+    create_in(schema);
+    NOTED.with_borrow_mut(|noted| noted.is_back = true);
+}
+
+/// Creates the extension in this schema, as the bootstrap superuser. Raises an error if that fails.
+pub fn create_in(schema: &[u8]) {
     let name = String::from_utf8_lossy(&quote::identifier(schema)).into_owned();
     let own = OwnPrivileges::enter().without_triggers();
     MAKING.set(true);
@@ -91,7 +97,6 @@ pub fn make_in(schema: &[u8]) {
         Err(failure) => failure.raise(),
     }
     own.leave();
-    NOTED.with_borrow_mut(|noted| noted.is_back = true);
 }
 
 /// What was recorded takes effect at commit, or is discarded.

@@ -44,18 +44,24 @@ const KEYLESS: &str = "SELECT c.oid FROM pg_catalog.pg_class c \
        AND e.extname = 'pg_incrbackup') \
      ORDER BY c.oid";
 
-/// Gives a replica identity to every table that lacks one. Inside a transaction of the setup worker.
-pub fn ensure_all() -> Vec<Ensured> {
-    if settings::keyless_tables() != KeylessTables::Full {
-        return Vec::new();
-    }
-    let tables = ddl::identity::all_tables().into_iter();
-    let set = tables.filter_map(|table| Some((table, lacks(table)?)));
+/// Gives a table a replica identity if it lacks one, and nobody is using it: `None` if somebody is, and inside that if none
+/// is needed. Inside a transaction of the setup worker, under `full`.
+pub fn ensure_if_free(table: pg_sys::Oid) -> Option<Option<Ensured>> {
+    ddl::identity::lock_if_free(table).then(|| ensure_locked(table))
+}
+
+/// The same, but waits for those who are using it, for as long as lock_timeout lets it.
+pub fn ensure_waiting(table: pg_sys::Oid) -> Option<Ensured> {
+    ddl::identity::lock(table);
+    ensure_locked(table)
+}
+
+fn ensure_locked(table: pg_sys::Oid) -> Option<Ensured> {
     let due = Due {
-        set: set.collect(),
+        set: vec![(table, lacks(table)?)],
         ..Due::default()
     };
-    due.carry_out()
+    due.carry_out().pop()
 }
 
 /// Tables whose UPDATE and DELETE cannot be captured. It opens none of them: the capture worker calls this,

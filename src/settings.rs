@@ -16,7 +16,8 @@ use std::time::Duration;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 pub use self::base::{
-    base_format, base_jobs, base_schedule, bin_directory, dump_conninfo, retention,
+    base_format, base_jobs, base_schedule, base_spread, base_workers, bin_directory, databases,
+    dump_conninfo, retention,
 };
 pub use self::choices::{BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader};
 pub use self::drills::{

@@ -14,7 +14,7 @@ use pgrx::prelude::*;
 
 pub use self::parts::{
     BaseStatus, DrillPhase, DrillStatus, ExpiryStatus, ExtensionStatus, GlobalsStatus, LookStatus,
-    OffsitePhase, OffsiteStatus,
+    OffsitePhase, OffsiteStatus, SetupStatus,
 };
 use crate::cluster_changes::ClusterChanges;
 pub use crate::pg::server::shared::is_there;
@@ -88,8 +88,12 @@ pub enum BasePhase {
     ReplicaIdentities,
     /// Waiting for open transactions, or for the DDL fence.
     CreatingSlot,
+    /// Other databases' bases come first.
+    WaitingForTurn,
     Fencing,
     Dumping,
+    /// Writing what pg_dump has written in the base's format.
+    Converting,
     Finishing,
     /// The base is finished; expired files are being removed.
     Expiring,
@@ -160,6 +164,7 @@ pub struct DatabaseStatus {
     pub offsite: OffsiteStatus,
     pub drill: DrillStatus,
     pub look: LookStatus,
+    pub setup: SetupStatus,
 }
 
 impl DatabaseStatus {
@@ -288,6 +293,11 @@ pub fn update_existing<R>(
     let wanted = database.to_u32();
     let mut entries = board.rows.iter_mut();
     entries.find(|entry| entry.database == wanted).map(change)
+}
+
+/// Changes any of the entries, of which those with database 0 are free.
+pub fn update_all<R>(change: impl FnOnce(&mut [DatabaseStatus]) -> R) -> R {
+    change(&mut BOARD.exclusive().rows)
 }
 
 /// True if the board has an entry of this database, or a free one.

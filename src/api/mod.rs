@@ -3,15 +3,19 @@
 
 mod as_of;
 mod changes;
+mod check;
 mod cluster;
 mod drill;
 mod history;
 mod info;
 mod mark;
 mod metrics;
+mod progress;
 mod reading;
 mod report;
+mod report_sections;
 mod requests;
+mod restore_command;
 mod retention;
 mod setup;
 mod status;
@@ -189,6 +193,10 @@ fn incr_status() -> TableIterator<
         name!(last_error, Option<ServerText>),
         name!(last_error_at, Option<TimestampWithTimeZone>),
         name!(detail, Option<ServerText>),
+        name!(bytes_processed, Option<i64>),
+        name!(bytes_total, Option<i64>),
+        name!(bytes_per_second, Option<i64>),
+        name!(time_left, Option<Interval>),
     ),
 > {
     ensure_same_version();
@@ -209,6 +217,10 @@ fn incr_status() -> TableIterator<
             some_text(row.last_error),
             timestamp::from_unix_micros(row.last_error_at),
             some_text(row.detail),
+            row.progress.bytes_processed.map(|bytes| bytes as i64),
+            row.progress.bytes_total.map(|bytes| bytes as i64),
+            row.progress.bytes_per_second.map(|bytes| bytes as i64),
+            row.progress.time_left.map(timestamp::interval),
         )
     }))
 }

@@ -4,7 +4,7 @@ use archive::time;
 use archive_query::report::{self, Health};
 use pgrx::prelude::*;
 
-use super::{ensure_same_version, or_raise};
+use super::{ensure_same_version, or_raise, report_sections};
 use crate::figures::pretty_bytes;
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, transaction};
@@ -32,7 +32,8 @@ fn write() -> Result<String, Failure> {
         .hint("Run SELECT * FROM incr_setup()."));
     };
     let now = time::calendar();
-    let path = report::write(&database, &health, now, true, &mut || {
+    let sections = report_sections::sections()?;
+    let path = report::write(&database, &health, &sections, now, true, &mut || {
         transaction::catch(|| {
             pgrx::check_for_interrupts!();
         })

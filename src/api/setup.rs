@@ -8,7 +8,7 @@ use archive::owner::{self, Owner};
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
-use super::requests;
+use super::{requests, restore_command};
 use crate::backup::{self, Job, Started};
 use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
@@ -20,6 +20,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// A wait is reported after this long, and again at this interval.
 const FIRST_NOTICE: Duration = Duration::from_secs(1);
 const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
+/// So many tables are named one by one.
+const MOST_NOTICES: usize = 10;
 /// How long setup waits for capture to start before it only reports its state.
 const CAPTURE_START: Duration = Duration::from_secs(15);
 
@@ -87,6 +89,11 @@ pub fn run(new_chain: bool, take_over: bool) -> Result<Vec<Step>, Failure> {
             status: capture_status,
             detail: capture_detail,
         },
+        Step {
+            step: "to restore",
+            status: "ready",
+            detail: restore_command::of(database)?,
+        },
     ])
 }
 
@@ -135,7 +142,13 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     ended.inspect_err(|_| workers::resume(database))?;
     status::forget(database);
     workers::wake_launcher();
-    for table in left {
+    let unnamed = left.len().saturating_sub(MOST_NOTICES);
+    if unnamed > 0 {
+        notice!(
+            "{unnamed} more tables are locked and keep the replica identity that pg_incrbackup set"
+        );
+    }
+    for table in left.into_iter().take(MOST_NOTICES) {
         notice!("{table} is locked and keeps the replica identity that pg_incrbackup set: run ALTER TABLE \
         {table} REPLICA IDENTITY DEFAULT later");
     }
@@ -272,16 +285,21 @@ fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure
     const BLOCKERS: &str =
         "SELECT pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids($1))";
     let is_mine = query::one::<bool>(BLOCKERS, &[base.pid.into()])?.unwrap_or(false);
-    if is_mine {
+    if is_mine || has_locked(base.locked_table)? {
         let code = PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION;
         let message = format!("{function} would wait for a lock that its own transaction holds");
         return Err(Failure::new(code, message).hint("Run it outside a transaction block."));
     }
+    let what = base.waiting_for.get();
+    if base.phase == BasePhase::ReplicaIdentities {
+        if !what.is_empty() {
+            notice!("{function} waits for {what}");
+        }
+        return Ok(());
+    }
     let transactions = open_transactions(base.pid).unwrap_or_report();
     match base.phase {
-        BasePhase::CreatingSlot | BasePhase::Fencing | BasePhase::ReplicaIdentities
-            if !transactions.is_empty() =>
-        {
+        BasePhase::CreatingSlot | BasePhase::Fencing if !transactions.is_empty() => {
             let transactions = transactions.join("\n");
             status::update_existing(server::my_database(), |entry| {
                 entry
@@ -291,10 +309,27 @@ fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure
             });
             notice!("{function} waits for open transactions:\n{transactions}");
         }
-        BasePhase::Fencing => notice!("{function} waits for {}", base.waiting_for.get()),
+        BasePhase::Fencing | BasePhase::WaitingForTurn if !what.is_empty() => {
+            notice!("{function} waits for {what}");
+        }
         _ => {}
     }
     Ok(())
+}
+
+/// Whether this session has locked a table. The worker waits for it only from time to time.
+fn has_locked(table: u32) -> Result<bool, Failure> {
+    const HELD: &str =
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND granted \
+        AND pid = pg_catalog.pg_backend_pid() AND relation = $1 AND database = $2)";
+    if table == 0 {
+        return Ok(false);
+    }
+    let arguments = [
+        pg_sys::Oid::from(table).into(),
+        server::my_database().into(),
+    ];
+    Ok(query::one::<bool>(HELD, &arguments)?.unwrap_or(false))
 }
 
 /// Every transaction of the cluster that has an xid, including prepared ones, as text.

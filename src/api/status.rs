@@ -1,8 +1,10 @@
 //! The rows of incr_status(): the status board as text.
 
+use archive::drills::Drill;
 use archive::flags;
 use pgrx::prelude::*;
 
+use super::progress::Progress;
 use crate::pg::server;
 use crate::status::{self, BasePhase, DatabaseStatus, DrillPhase, OffsitePhase, Phase};
 use crate::{drill, place, settings};
@@ -23,6 +25,7 @@ pub struct StatusRow {
     pub last_error: String,
     pub last_error_at: i64,
     pub detail: String,
+    pub progress: Progress,
 }
 
 /// What the launcher and this database's workers are doing.
@@ -83,6 +86,7 @@ fn capture_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> StatusRow {
         last_error: entry.last_error.get(),
         last_error_at: entry.last_error_at,
         detail,
+        ..StatusRow::default()
     }
 }
 
@@ -105,6 +109,7 @@ fn base_row(entry: &DatabaseStatus) -> StatusRow {
             }
             _ => String::new(),
         },
+        progress: Progress::of_base(base),
         ..StatusRow::default()
     }
 }
@@ -213,21 +218,29 @@ fn drill_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> Option<StatusRow>
             Some(last) => last.problems.join("; "),
             None => drill.error.get(),
         },
-        detail: last.map_or_else(String::new, |last| {
-            format!(
-                "the last one {}: {} tables, {} rows, {} s{}",
-                last.outcome.name(),
-                last.tables,
-                last.rows,
-                last.duration_ms.div_ceil(1000),
-                match last.left_out.len() {
-                    0 => String::new(),
-                    count => format!(", {count} objects left out"),
-                }
-            )
-        }),
+        progress: Progress::of_drill(drill),
+        detail: [drill.step.get(), last.map_or_else(String::new, in_words)]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("; "),
         ..StatusRow::default()
     })
+}
+
+/// The result of a drill.
+fn in_words(last: Drill) -> String {
+    format!(
+        "the last one {}: {} tables, {} rows, {} s{}",
+        last.outcome.name(),
+        last.tables,
+        last.rows,
+        last.duration_ms.div_ceil(1000),
+        match last.left_out.len() {
+            0 => String::new(),
+            count => format!(", {count} objects left out"),
+        }
+    )
 }
 
 fn drill_phase_name(phase: DrillPhase) -> &'static str {
@@ -262,8 +275,10 @@ fn base_phase_name(phase: BasePhase) -> &'static str {
         BasePhase::Starting => "starting",
         BasePhase::ReplicaIdentities => "setting replica identities",
         BasePhase::CreatingSlot => "creating the slot",
+        BasePhase::WaitingForTurn => "waiting for its turn",
         BasePhase::Fencing => "waiting for the DDL fence",
         BasePhase::Dumping => "dumping",
+        BasePhase::Converting => "converting",
         BasePhase::Finishing => "finishing",
         BasePhase::Expiring => "removing expired files",
         BasePhase::Done => "done",

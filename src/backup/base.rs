@@ -20,12 +20,13 @@ use pgrx::prelude::*;
 use super::dump::{self, Progress, Source};
 use super::properties::Properties;
 use super::{board, contents};
+use crate::figures::pretty_bytes;
 use crate::pg::decoding::slot::NewSlot;
 use crate::pg::decoding::snapshot::Exported;
 use crate::pg::failure::Failure;
 use crate::pg::server::fence::{self, Fence};
 use crate::pg::server::transaction::{self, Isolation};
-use crate::pg::server::{self, query, signals};
+use crate::pg::server::{self, query, signals, title};
 use crate::settings::{self, BaseFormat};
 use crate::status::BasePhase;
 
@@ -38,9 +39,30 @@ static IN_MAKING: Mutex<Option<PathBuf>> = Mutex::new(None);
 /// Takes a base in `chain` and returns its path. `slot`: the slot just created for this chain, whose snapshot
 /// is still exported.
 pub fn make(chain: &ChainDir, source: &Source, slot: Option<NewSlot>) -> Result<PathBuf, Failure> {
+    let start = Instant::now();
+    title::log(&format!(
+        "starting, {} tables of {}",
+        source.tables,
+        pretty_bytes(source.sizes.total)
+    ));
+    let path = make_by_attempts(chain, source, slot)?;
+    let seconds = start.elapsed().as_secs_f64();
+    title::log(&format!(
+        "complete, {} of {} in {seconds:.1} s",
+        path.display(),
+        pretty_bytes(dump::bytes_of(&path))
+    ));
+    Ok(path)
+}
+
+fn make_by_attempts(
+    chain: &ChainDir,
+    source: &Source,
+    slot: Option<NewSlot>,
+) -> Result<PathBuf, Failure> {
     remove_leftovers(chain)?;
     complete_manifest(chain, &mut signals::look_for_interrupts)?;
-    board::tables(source.tables);
+    board::tables(source.tables, source.sizes.total);
     if let Some(slot) = slot {
         if let Some(path) = under_slot_snapshot(chain, source, slot)? {
             return Ok(path);
@@ -50,10 +72,7 @@ pub fn make(chain: &ChainDir, source: &Source, slot: Option<NewSlot>) -> Result<
     loop {
         match under_new_snapshot(chain, source) {
             Err(failure) if is_lock_timeout(&failure) && attempt < ATTEMPTS => {
-                log!(
-                    "pg_incrbackup: {}; retrying the base backup",
-                    failure.in_full()
-                );
+                title::log(&format!("{}; retrying the base backup", failure.in_full()));
                 attempt += 1;
             }
             other => return other,
@@ -128,10 +147,10 @@ fn under_slot_snapshot(
             {
                 return Err(failure);
             }
-            log!(
-                "pg_incrbackup: {}; the base backup takes a new snapshot",
+            title::log(&format!(
+                "{}; the base backup takes a new snapshot",
                 failure.in_full()
-            );
+            ));
             Ok(None)
         }
     }
@@ -255,7 +274,9 @@ impl Making {
     fn finish(self, source: &Source, mut properties: Properties) -> Result<PathBuf, Failure> {
         board::enter(BasePhase::Finishing);
         let format = settings::base_format();
-        properties.facts.left_out = contents::make(self.dir.path(), format, &properties.gone)?;
+        properties.facts.left_out =
+            contents::make(self.dir.path(), format, &properties.gone, &source.sizes)?;
+        board::enter(BasePhase::Finishing);
         dump::globals(self.dir.path(), source)?;
         self.dir
             .write_file("database.sql", &properties.database_sql)?;

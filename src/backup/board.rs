@@ -13,7 +13,7 @@ use crate::workers;
 /// Claims the base worker's entry for `pid`, the process that is about to start one: there are never two at
 /// once. The number distinguishes this base from others; `None` if a base is in progress or the board is
 /// full.
-pub fn claim(database: pgrx::pg_sys::Oid, pid: i32) -> Option<u64> {
+pub fn claim(database: pgrx::pg_sys::Oid, pid: i32, is_setup: bool) -> Option<u64> {
     let current = status::read(database).unwrap_or_default().base;
     let is_stale = current.pid != 0 && !current.is_running();
     status::update(database, |entry| {
@@ -23,6 +23,7 @@ pub fn claim(database: pgrx::pg_sys::Oid, pid: i32) -> Option<u64> {
         entry.base = BaseStatus {
             pid,
             is_claimed: true,
+            is_setup,
             phase: BasePhase::Starting,
             number: entry.base.number + 1,
             failures: entry.base.failures,
@@ -76,28 +77,78 @@ pub fn wait_for(what: &str) {
     update(|base| base.waiting_for.set(what));
 }
 
+/// For a lock of a table, and for whom; InvalidOid when it is there.
+pub fn wait_for_lock_of(table: pgrx::pg_sys::Oid, text: &str) {
+    update(|base| {
+        base.locked_table = table.to_u32();
+        base.waiting_for.set(text);
+    });
+}
+
 pub fn identities_set(count: usize) {
     update(|base| base.identities = count as u32);
 }
 
-/// How many tables there are to dump.
-pub fn tables(count: u32) {
-    update(|base| base.tables = count);
+/// How many tables there are to dump, and how large they are.
+pub fn tables(count: u32, bytes: u64) {
+    update(|base| (base.tables, base.total_bytes) = (count, bytes));
 }
 
 pub fn dumping_to(path: &Path) {
     update(|base| {
         base.phase = BasePhase::Dumping;
-        (base.bytes, base.tables_done) = (0, 0);
+        base.bytes = 0;
+        begin_reading(base);
         base.path.set(&path.display().to_string());
+    });
+}
+
+/// The rows of all tables are about to be read, from the server or from what pg_dump has written.
+fn begin_reading(base: &mut BaseStatus) {
+    (base.tables_done, base.begun_bytes, base.current_bytes) = (0, 0, 0);
+    base.reading_since = time::now().timestamp_micros();
+}
+
+/// What pg_dump has written is about to be converted to the base's format.
+pub fn converting() {
+    update(|base| {
+        base.phase = BasePhase::Converting;
+        begin_reading(base);
+    });
+}
+
+/// So many bytes of text more were written, in which the rows of tables of these sizes begin. Of the last one at most as
+/// much is done as there is text since then.
+pub fn converted(begun: impl Iterator<Item = u64>, text: usize) {
+    let (count, bytes, last) = begun.fold((0, 0, None), |(count, bytes, _), size| {
+        (count + 1, bytes + size, Some(size))
+    });
+    update(|base| {
+        base.tables_done += count;
+        base.begun_bytes += bytes;
+        base.current_bytes = match last {
+            Some(size) => size,
+            None => base.current_bytes.saturating_sub(text as u64),
+        };
     });
 }
 
 pub fn note(progress: Progress) {
     match progress {
         Progress::DefinitionsRead | Progress::Bytes(0) => {}
-        Progress::Table => update(|base| base.tables_done += 1),
-        Progress::Bytes(count) => update(|base| base.bytes += count as u64),
+        Progress::Table(bytes) => update(|base| {
+            base.tables_done += 1;
+            base.begun_bytes += bytes;
+        }),
+        // No view of PostgreSQL says how many of them have been read.
+        Progress::LargeObjects(bytes) => update(|base| {
+            base.begun_bytes += bytes;
+            base.current_bytes = bytes;
+        }),
+        Progress::Bytes(count) => update(|base| {
+            base.bytes += count as u64;
+            base.current_bytes = base.current_bytes.saturating_sub(count as u64);
+        }),
     }
 }
 

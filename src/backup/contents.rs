@@ -18,7 +18,9 @@ use flate2::write::GzEncoder;
 use flate2::Compression;
 use pgrx::prelude::*;
 
+use super::board;
 use super::dump::{self, Progress};
+use super::sizes::Sizes;
 use crate::pg::failure::Failure;
 use crate::pg::text::quote;
 use crate::settings::BaseFormat;
@@ -36,7 +38,12 @@ pub fn archive_of(base: &Path, format: BaseFormat) -> PathBuf {
 }
 
 /// Creates the base's files from [`archive_of`]; returns the objects that are left out, as text.
-pub fn make(base: &Path, format: BaseFormat, gone: &Gone) -> Result<Vec<String>, Failure> {
+pub fn make(
+    base: &Path,
+    format: BaseFormat,
+    gone: &Gone,
+    sizes: &Sizes,
+) -> Result<Vec<String>, Failure> {
     let archive = archive_of(base, format);
     let toc = read_toc(&archive)?;
     let choice = choose(&toc, gone);
@@ -44,7 +51,8 @@ pub fn make(base: &Path, format: BaseFormat, gone: &Gone) -> Result<Vec<String>,
     durable::write_atomically(&list, &list_of(&toc, &choice.kept))?;
     if format != BaseFormat::Directory {
         let target = base.join(dump::file_name(format));
-        let places = write_text(&archive, &list, &target, format, &toc, &choice)?;
+        board::converting();
+        let places = write_text(&archive, &list, &target, format, (&toc, &choice), sizes)?;
         durable::write_atomically(&base.join(DUMP_TOC), &places)?;
         durable::remove_if_there(&list)?;
     }
@@ -108,8 +116,8 @@ fn write_text(
     list: &Path,
     target: &Path,
     format: BaseFormat,
-    toc: &Toc,
-    choice: &Choice,
+    (toc, choice): (&Toc, &Choice),
+    sizes: &Sizes,
 ) -> Result<Vec<u8>, Failure> {
     let file = durable::create_new(target)?;
     let out: Box<dyn Finish> = match format {
@@ -119,6 +127,8 @@ fn write_text(
     let walking = Walking {
         walk: Walk::new(toc, &choice.kept),
         out,
+        sizes,
+        noted: 0,
     };
     let walking = restore(archive, list, walking)?;
     let unwritable = |error| dump::cannot_write(target, error);
@@ -184,15 +194,21 @@ impl Finish for GzEncoder<File> {
     }
 }
 
-/// Writes its input to `out`, and passes it to the walk.
+/// Writes its input to `out`, passes it to the walk, and notes whose rows it has come to.
 struct Walking<'a> {
     walk: Walk<'a>,
     out: Box<dyn Finish>,
+    sizes: &'a Sizes,
+    /// So many entries are noted on the board.
+    noted: usize,
 }
 
 impl Write for Walking<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.walk.take(bytes)?;
+        let (begun, count) = self.walk.begun(self.noted);
+        board::converted(begun.map(|entry| self.sizes.of_entry(entry)), bytes.len());
+        self.noted = count;
         self.out.write_all(bytes)?;
         Ok(bytes.len())
     }

@@ -9,11 +9,12 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
 use super::contents;
+use super::sizes::Sizes;
 use crate::pg::failure::Failure;
 use crate::pg::server::process::Program;
 use crate::pg::server::{self, query};
@@ -23,6 +24,8 @@ use crate::settings::{self, BaseFormat};
 /// in the meantime.
 pub const LOCK_WAIT_TIMEOUT: &str = "5s";
 const POLL: Duration = Duration::from_millis(100);
+/// How often the files of a directory are counted while it is written.
+const LOOK_AT_FILES: Duration = Duration::from_secs(5);
 /// Number of lines of a program's messages that are kept for its error.
 const KEPT_MESSAGES: usize = 12;
 
@@ -30,8 +33,10 @@ const KEPT_MESSAGES: usize = 12;
 pub enum Progress {
     /// All definitions have been read and all tables are locked: the fence can be released.
     DefinitionsRead,
-    /// The rows of one more table are being read.
-    Table,
+    /// The rows of one more table, of so many bytes, are being read.
+    Table(u64),
+    /// The large objects, of so many bytes, are being read.
+    LargeObjects(u64),
     /// The number of bytes written since the last report.
     Bytes(usize),
 }
@@ -58,11 +63,21 @@ pub struct Source {
     pub history_name: String,
     /// Tables whose rows pg_dump will write.
     pub tables: u32,
+    /// Their sizes.
+    pub sizes: Sizes,
 }
 
 impl Source {
     /// Needs a transaction. Fails if the extension is not installed.
     pub fn collect() -> Result<Source, Failure> {
+        Ok(Source {
+            sizes: Sizes::collect()?,
+            ..Source::collect_without_sizes()?
+        })
+    }
+
+    /// The same for who dumps no rows.
+    pub fn collect_without_sizes() -> Result<Source, Failure> {
         const QUERY: &str = "SELECT c.oid, pg_catalog.quote_ident(n.nspname) || '.ddl_history' \
             FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
               JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'ddl_history' \
@@ -88,6 +103,7 @@ impl Source {
             history: history.ok_or_else(no_extension)?,
             history_name: history_name.unwrap_or_default(),
             tables: query::one::<i64>(TABLES, &[])?.unwrap_or(0) as u32,
+            sizes: Sizes::default(),
         })
     }
 }
@@ -131,23 +147,36 @@ pub fn database(
             arguments.push(format!("--jobs={}", settings::base_jobs()).into());
         }
     }
-    let mut written = 0;
-    run("pg_dump", &arguments, io::sink(), &mut |made| {
+    let (mut written, mut last_look) = (0, None::<Instant>);
+    let look = |made| {
         if let Progress::Bytes(_) = made {
-            let size = file_size(&target);
-            let more = size.saturating_sub(written);
+            // A directory of parallel jobs has a file for each table.
+            let is_due = last_look.is_none_or(|last| last.elapsed() >= LOOK_AT_FILES);
+            if !is_due {
+                return Ok(());
+            }
+            last_look = (format == BaseFormat::Directory).then(Instant::now);
+            let more = bytes_of(&target).saturating_sub(written);
             written += more;
             return progress(Progress::Bytes(more as usize));
         }
         progress(made)
-    })?;
-    Ok(())
+    };
+    run_and_look("pg_dump", &arguments, io::sink(), &source.sizes, look)?;
+    let rest = bytes_of(&target).saturating_sub(written);
+    progress(Progress::Bytes(rest as usize))
 }
 
-/// Size of a file; 0 for a directory, which parallel jobs write.
-fn file_size(path: &Path) -> u64 {
-    let file = std::fs::metadata(path).ok().filter(|file| file.is_file());
-    file.map_or(0, |file| file.len())
+/// Bytes of a file, or of the files of a directory and those below it.
+pub fn bytes_of(path: &Path) -> u64 {
+    let Ok(facts) = std::fs::symlink_metadata(path) else {
+        return 0;
+    };
+    if !facts.is_dir() {
+        return facts.len();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| bytes_of(&entry.path())).sum()
 }
 
 /// Dumps roles, tablespaces and their settings into `globals.sql`, including password hashes: only the
@@ -203,7 +232,7 @@ pub fn own_program() -> PathBuf {
 pub fn with_place_of_own_program(failure: Failure) -> Failure {
     if failure.code == PgSqlErrorCode::ERRCODE_UNDEFINED_FILE {
         return failure
-            .hint("`make install` of pg_incrbackup puts it beside the server's programs.");
+            .hint("`make install` of pg_incrbackup, or its package, puts it beside the server's programs.");
     }
     failure
 }
@@ -212,8 +241,19 @@ pub fn with_place_of_own_program(failure: Failure) -> Failure {
 pub fn run<W: Write>(
     name: &str,
     arguments: &[OsString],
-    mut out: W,
+    out: W,
     progress: &mut impl FnMut(Progress) -> Result<(), Failure>,
+) -> Result<W, Failure> {
+    run_and_look(name, arguments, out, &Sizes::default(), progress)
+}
+
+/// The same of pg_dump, which announces tables of these sizes.
+fn run_and_look<W: Write>(
+    name: &str,
+    arguments: &[OsString],
+    mut out: W,
+    sizes: &Sizes,
+    mut progress: impl FnMut(Progress) -> Result<(), Failure>,
 ) -> Result<W, Failure> {
     let path = program(name);
     let environment = [("PGOPTIONS", session_options().into())];
@@ -221,24 +261,22 @@ pub fn run<W: Write>(
         .map_err(|error| cannot_run(&path, error))?;
     let (mut messages, mut definitions_read) = (Messages::default(), false);
     loop {
-        let (mut count, mut tables) = (0, 0);
+        let (mut count, mut announced) = (0, Vec::new());
         let write = |bytes: &[u8]| {
             count = bytes.len();
             out.write_all(bytes)
         };
         let is_open = program
-            .pump(POLL, write, |bytes| tables = messages.take(bytes))
+            .pump(POLL, write, |bytes| announced = messages.take(bytes, sizes))
             .map_err(|error| cannot_write(&path, error))?;
         // Without --verbose the first output, and with it the message about the first table, comes after the
         // last access to the catalogs.
-        if !definitions_read && (count > 0 || tables > 0) {
+        if !definitions_read && (count > 0 || !announced.is_empty()) {
             definitions_read = true;
             progress(Progress::DefinitionsRead)?;
         }
         progress(Progress::Bytes(count))?;
-        for _ in 0..tables {
-            progress(Progress::Table)?;
-        }
+        announced.into_iter().try_for_each(&mut progress)?;
         if !is_open {
             break;
         }
@@ -261,18 +299,17 @@ struct Messages {
 }
 
 impl Messages {
-    /// Adds output; returns the number of tables that it reports.
-    fn take(&mut self, bytes: &[u8]) -> usize {
-        let mut tables = 0;
+    /// Adds output; returns the tables, and the large objects, whose rows it says it reads from now on.
+    fn take(&mut self, bytes: &[u8], sizes: &Sizes) -> Vec<Progress> {
+        let mut announced = Vec::new();
         for &byte in bytes {
             if byte != b'\n' {
                 self.line.push(byte);
                 continue;
             }
-            let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
-            if line.contains("dumping contents of table") {
-                tables += 1;
-            }
+            let line = std::mem::take(&mut self.line);
+            announced.extend(sizes.announced_in(&line));
+            let line = String::from_utf8_lossy(&line);
             if [
                 "error: ",
                 "detail: ",
@@ -287,10 +324,10 @@ impl Messages {
                 if self.kept.len() == KEPT_MESSAGES {
                     self.kept.remove(0);
                 }
-                self.kept.push(line);
+                self.kept.push(line.into_owned());
             }
         }
-        tables
+        announced
     }
 
     fn failure(self, name: &str, status: std::process::ExitStatus) -> Failure {

@@ -10,9 +10,10 @@ use archive::expiry::{self, Row};
 use archive::time;
 use pgrx::prelude::*;
 
+use crate::figures::pretty_bytes;
 use crate::pg::ddl;
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, signals};
+use crate::pg::server::{self, signals, title};
 use crate::status::{self, ExpiryStatus};
 use crate::{place, settings, workers};
 
@@ -131,7 +132,9 @@ pub fn prune_ddl_history() {
     let before = time::calendar() - kept;
     let removed = ddl::ddl_history::prune(before.timestamp_micros());
     if removed > 0 {
-        log!("pg_incrbackup: removed {removed} rows of ddl_history that are older than keep_incremental");
+        title::log(&format!(
+            "removed {removed} rows of ddl_history that are older than keep_incremental"
+        ));
     }
 }
 
@@ -171,7 +174,10 @@ fn note_gone(rows: &[Row]) {
     let gone = rows.iter().filter(|row| row.expires);
     let (count, bytes) = gone.fold((0, 0), |(count, bytes), row| (count + 1, bytes + row.bytes));
     if count > 0 {
-        log!("pg_incrbackup: removed {count} expired files and base backups ({bytes} bytes)");
+        title::log(&format!(
+            "removed {count} expired files and base backups ({})",
+            pretty_bytes(bytes)
+        ));
     }
 }
 

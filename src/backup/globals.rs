@@ -138,7 +138,7 @@ fn run(database: pg_sys::Oid) -> Result<(), Failure> {
 /// Writes a set if something has changed; returns the change count up to which the newest set is valid.
 fn look(chain: &ChainDir, is_first: bool) -> Result<Change, Failure> {
     globals::tidy(chain)?;
-    let source = transaction::run(Source::collect)?;
+    let source = transaction::run(Source::collect_without_sizes)?;
     let (change, content, named) = dump_at_rest(&source)?;
     transaction::run(|| look_for_prepared(is_first))?;
     let newest = chain.globals_sets()?.pop();

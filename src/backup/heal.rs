@@ -12,9 +12,10 @@ use archive::segment::former;
 use archive::time::{self, Time};
 use pgrx::prelude::*;
 
+use super::identities;
 use super::job::{start, Job};
 use super::schedule::Failed;
-use super::setup;
+use super::turn;
 use crate::pg::failure::Failure;
 use crate::{place, status, workers};
 
@@ -40,13 +41,14 @@ pub fn heal_if_due(database: pg_sys::Oid) -> Duration {
     }
     // A base that is in progress may have started too early. Without the extension none can be taken:
     // re-creating it starts one.
-    if entry.base.is_running() || entry.is_suspended() || entry.extension.is_lost {
+    let is_due_later = entry.base.is_running() || turn::free() == 0;
+    if is_due_later || entry.is_suspended() || entry.extension.is_lost {
         return LOOK;
     }
     // Reset before the check: a loss that is reported later requests a base again.
     status::update_existing(database, |entry| entry.wants_healing = false);
     let wait = next(database).unwrap_or_else(|failure| {
-        failure.log(PgLogLevel::LOG);
+        failure.log_of(database, PgLogLevel::LOG);
         Some(LOOK)
     });
     let Some(wait) = wait else {
@@ -62,7 +64,7 @@ pub fn heal_if_due(database: pg_sys::Oid) -> Duration {
     }
     if wait.is_zero() {
         if let Err(failure) = start(database, Job::Heal) {
-            failure.log(PgLogLevel::LOG);
+            failure.log_of(database, PgLogLevel::LOG);
         }
         return LOOK;
     }
@@ -101,7 +103,7 @@ fn distance(last: Attempt, now: Time) -> Duration {
 
 /// Before the base: gives replica identities to tables whose changes had no old row, if allowed.
 pub fn set_identities() {
-    if let Err(failure) = setup::try_identities() {
+    if let Err(failure) = identities::ensure_where_free() {
         failure.log(PgLogLevel::LOG);
     }
 }

@@ -8,7 +8,7 @@ use pgrx::bgworkers::{BackgroundWorker, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
 use super::dump::Source;
-use super::{base, board, expiry, globals, heal, setup};
+use super::{automatic, base, board, expiry, globals, heal, setup, turn};
 use crate::pg::failure::Failure;
 use crate::pg::server::{process, signals, transaction};
 use crate::status::BasePhase;
@@ -23,6 +23,8 @@ pub enum Job {
         new_chain: bool,
         take_over: bool,
     },
+    /// Whatever is missing, without anybody who waits for it.
+    AutomaticSetup,
     Base,
     /// A base that ends an incomplete range.
     Heal,
@@ -40,9 +42,14 @@ impl Job {
                 (false, true) => "setup take over",
                 (true, true) => "setup new chain take over",
             },
+            Job::AutomaticSetup => "automatic",
             Job::Base => "base",
             Job::Heal => "heal",
         }
+    }
+
+    fn is_setup(self) -> bool {
+        matches!(self, Job::Setup { .. } | Job::AutomaticSetup)
     }
 
     fn from_extra(text: &str) -> Job {
@@ -52,6 +59,7 @@ impl Job {
                 take_over: how.contains("take over"),
             },
             None if text == Job::Heal.to_extra() => Job::Heal,
+            None if text == Job::AutomaticSetup.to_extra() => Job::AutomaticSetup,
             None => Job::Base,
         }
     }
@@ -66,7 +74,8 @@ pub struct Started {
 /// Starts a worker for `job` in `database`. Fails if one is already running there.
 pub fn start(database: pg_sys::Oid, job: Job) -> Result<Started, Failure> {
     preflight::ensure_room(database)?;
-    let number = board::claim(database, std::process::id() as i32).ok_or_else(is_busy)?;
+    let me = std::process::id() as i32;
+    let number = board::claim(database, me, job.is_setup()).ok_or_else(is_busy)?;
     let worker = workers::of_kind("base", database)
         .set_extra(job.to_extra())
         .load_dynamic();
@@ -97,6 +106,7 @@ pub extern "C-unwind" fn pg_incrbackup_base_main(argument: pg_sys::Datum) {
     transaction::rollback();
     base::discard_in_making();
     if outcome.is_ok() {
+        turn::give_back(database);
         board::enter(BasePhase::Expiring);
         expiry::run(database);
         let pruned = transaction::run(|| {
@@ -110,19 +120,25 @@ pub extern "C-unwind" fn pg_incrbackup_base_main(argument: pg_sys::Datum) {
     board::end(&outcome);
     // Also for changes that were not made by a statement: the catalogs may have been updated directly.
     globals::want(database);
-    if let Err(failure) = outcome {
-        failure.log(PgLogLevel::WARNING);
+    match outcome {
+        Ok(()) => automatic::note_success(database),
+        Err(failure) if job == Job::AutomaticSetup => automatic::note_failure(database, &failure),
+        Err(failure) => failure.log(PgLogLevel::WARNING),
     }
 }
 
 fn run(database: pg_sys::Oid, job: Job) -> Result<(), Failure> {
-    let source = transaction::run(Source::collect)?;
+    let mut source = transaction::run(Source::collect)?;
     match job {
         Job::Setup {
             new_chain,
             take_over,
         } => setup::run(database, &source, new_chain, take_over),
+        Job::AutomaticSetup => setup::run(database, &source, false, false),
         Job::Base | Job::Heal => {
+            if turn::take(database)? {
+                source = transaction::run(Source::collect)?;
+            }
             if job == Job::Heal {
                 heal::set_identities();
             }

@@ -14,12 +14,45 @@ const AHEAD: TimeDelta = TimeDelta::days(1);
 const FIRST_RETRY: Duration = Duration::from_secs(60);
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 
-/// True if `schedule` has a time after `last` that is not after `now`. Several missed times cause one base.
-pub fn due(schedule: &str, last: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+/// Over which time the databases' turns at a scheduled time are spread.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    /// OID of the database.
+    pub database: u32,
+    pub seconds: u32,
+}
+
+impl Spread {
+    /// Everything at the scheduled time.
+    pub const NONE: Spread = Spread {
+        database: 0,
+        seconds: 0,
+    };
+
+    /// The delay of this database behind the scheduled time, always the same if the time to the next one is. OIDs that
+    /// follow one another are far apart (Fibonacci hashing; Knuth, The Art of Computer Programming, 6.4).
+    fn delay(self, schedule: &str, scheduled: DateTime<Utc>) -> TimeDelta {
+        if self.seconds == 0 {
+            return TimeDelta::zero();
+        }
+        let distance = next(schedule, scheduled).map(|next| (next - scheduled).num_seconds());
+        let distance = distance.and_then(|seconds| u64::try_from(seconds).ok());
+        let room = distance.map_or(u64::from(self.seconds), |distance| {
+            distance.min(self.seconds.into())
+        });
+        let hash = u64::from(self.database.wrapping_mul(2_654_435_769));
+        TimeDelta::seconds(((hash * room) >> 32) as i64)
+    }
+}
+
+/// True if `schedule` has a time after `last` which, with the delay of the database, is not after `now`. Several missed
+/// times cause one base.
+pub fn due(schedule: &str, spread: Spread, last: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     if last - now > AHEAD {
         return next(schedule, now).is_some();
     }
-    next(schedule, last).is_some_and(|next| next <= now)
+    let next = next(schedule, last).filter(|next| *next <= now);
+    next.is_some_and(|next| next + spread.delay(schedule, next) <= now)
 }
 
 /// Number of consecutive failures.
@@ -52,6 +85,54 @@ mod tests {
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().expect("a time")
+    }
+
+    fn due(schedule: &str, last: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        super::due(schedule, Spread::NONE, last, now)
+    }
+
+    #[test]
+    fn each_database_has_its_own_time_within_the_spread() {
+        let sundays = "0 2 * * 0";
+        let (last, scheduled) = (at("2026-11-15T02:00:05Z"), at("2026-11-22T02:00:00Z"));
+        let delay = |database, seconds| {
+            let spread = Spread { database, seconds };
+            let minutes = (0..=24 * 60).find(|minutes| {
+                super::due(
+                    sundays,
+                    spread,
+                    last,
+                    scheduled + TimeDelta::minutes(*minutes),
+                )
+            });
+            minutes.expect("it is due within a day")
+        };
+        let mut delays: Vec<i64> = (16384..16394).map(|oid| delay(oid, 4 * 3600)).collect();
+        assert_eq!(
+            delays,
+            (16384..16394)
+                .map(|oid| delay(oid, 4 * 3600))
+                .collect::<Vec<_>>()
+        );
+        delays.sort_unstable();
+        assert!(delays.iter().all(|minutes| *minutes <= 240), "{delays:?}");
+        assert!(
+            delays.windows(2).all(|pair| pair[1] - pair[0] >= 10),
+            "{delays:?}"
+        );
+        assert_eq!(delay(16384, 0), 0);
+    }
+
+    #[test]
+    fn a_spread_is_shorter_than_the_distance_of_two_times() {
+        let spread = |database| Spread {
+            database,
+            seconds: 24 * 3600,
+        };
+        let (last, now) = (at("2026-11-22T02:00:00Z"), at("2026-11-22T02:20:00Z"));
+        for database in 16384..16484 {
+            assert!(super::due("*/10 * * * *", spread(database), last, now));
+        }
     }
 
     #[test]

@@ -4,20 +4,18 @@
 //! durable before its slot is: a crash between the two leaves a chain without a slot, which the next setup
 //! ends. The slot is what marks the database as backed up.
 
-use std::time::Duration;
-
 use archive::layout::NewChain;
 use archive::{ChainDir, Lsn};
 use pgrx::prelude::*;
 
 use super::dump::Source;
-use super::{base, board, globals};
+use super::{base, board, globals, identities, turn};
 use crate::pg::decoding::slot::{self, NewSlot};
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, session, transaction};
+use crate::pg::server::{self, title, transaction};
 use crate::place::Owned;
 use crate::status::{self, BasePhase, Phase};
-use crate::{place, replica_identity, settings, workers};
+use crate::{place, settings, workers};
 
 /// Does whatever is missing. The archive's ownership is checked first, so that a refused setup has changed
 /// nothing.
@@ -34,9 +32,11 @@ pub fn run(
     }
     let owned = place::claim(database, &source.database, take_over)?;
     if let Some(former) = owned.taken_from() {
-        log!("pg_incrbackup: this server has taken over the archive from {former}");
+        title::log(&format!(
+            "this server has taken over the archive from {former}"
+        ));
     }
-    let mut identities = ensure_identities()?;
+    let mut identities = identities::ensure()?;
     if new_chain || owned.taken_from().is_some() {
         end_chain(database, &name, &owned)?;
     }
@@ -49,50 +49,32 @@ pub fn run(
             return Err(chain_has_ended(&end.reason));
         }
         if chain.bases()?.is_empty() {
-            base::make(&chain, source, None)?;
+            make_in_turn(database, &chain, source)?;
         }
     } else {
         let (slot, chain) = create(database, &name, source, &owned)?;
         resume(database);
-        base::make(&chain, source, Some(slot))?;
+        if turn::try_take(database) {
+            base::make(&chain, source, Some(slot))?;
+        } else {
+            // A snapshot that waits with us would hold back vacuum everywhere.
+            slot.end_export();
+            make_in_turn(database, &chain, source)?;
+        }
         // Tables created between the first pass and the slot.
-        identities += ensure_identities()?;
+        identities += identities::ensure()?;
     }
     board::identities_set(identities);
     Ok(())
 }
 
-/// ALTER TABLE waits this long for a table in use: other sessions queue behind it.
-const IDENTITY_LOCK_TIMEOUT: &std::ffi::CStr = c"500ms";
-/// Time until the next attempt.
-const IDENTITY_PAUSE: Duration = Duration::from_secs(1);
-
-/// Gives every table that needs one a replica identity, and commits, so that every change after the slot's
-/// start has one.
-fn ensure_identities() -> Result<usize, Failure> {
-    board::enter(BasePhase::ReplicaIdentities);
-    let done = loop {
-        match try_identities() {
-            Err(failure) if failure.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE => {
-                server::wait_a_moment(IDENTITY_PAUSE);
-            }
-            result => break result?,
-        }
-    };
-    board::identities_set(done);
-    Ok(done)
-}
-
-/// A single pass: fails if a table is in use.
-pub fn try_identities() -> Result<usize, Failure> {
-    session::set(c"lock_timeout", IDENTITY_LOCK_TIMEOUT);
-    let done = transaction::run(|| Ok::<_, Failure>(replica_identity::ensure_all()));
-    session::set(c"lock_timeout", c"0");
-    let done = done?;
-    for step in &done {
-        log!("pg_incrbackup: {}: {}", step.relation, step.action);
+/// The first base of a chain under a new snapshot, when it is its turn. Changes are captured meanwhile.
+fn make_in_turn(database: pg_sys::Oid, chain: &ChainDir, source: &Source) -> Result<(), Failure> {
+    if turn::take(database)? {
+        let source = transaction::run(Source::collect)?;
+        return base::make(chain, &source, None).map(|_| ());
     }
-    Ok(done.len())
+    base::make(chain, source, None).map(|_| ())
 }
 
 /// Creates the slot, still ephemeral, then its chain, then makes the slot persistent.
@@ -118,6 +100,7 @@ fn create(
         slot_start_lsn: Lsn(slot.start_lsn),
     })?;
     slot.persist();
+    board::enter(BasePhase::WaitingForTurn);
     globals::want(database);
     Ok((slot, chain))
 }

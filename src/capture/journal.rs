@@ -15,6 +15,7 @@ use pgrx::prelude::*;
 use super::error::{CaptureError, Result};
 use super::losses::Losses;
 use crate::output_plugin::frame::{self, Frame};
+use crate::pg::server::title;
 use crate::pg::types::xid;
 use crate::status::{self, DatabaseStatus};
 use crate::workers::shutdown;
@@ -232,7 +233,8 @@ impl Journal {
         if is_ddl || self.flags <= LOGGED_FLAGS {
             let text = String::from_utf8_lossy(reason);
             warning!(
-                "pg_incrbackup: {text}; the change is flagged in {}",
+                "{}: {text}; the change is flagged in {}",
+                title::own(),
                 self.file()
             );
         }
@@ -246,7 +248,8 @@ impl Journal {
         let flags = std::mem::take(&mut self.flags);
         if flags > LOGGED_FLAGS {
             warning!(
-                "pg_incrbackup: {flags} changes of one transaction are flagged in {}",
+                "{}: {flags} changes of one transaction are flagged in {}",
+                title::own(),
                 self.file()
             );
         }

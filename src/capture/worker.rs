@@ -19,7 +19,7 @@ use super::stream::StreamReader;
 use crate::backup::{self};
 use crate::pg::decoding::slot;
 use crate::pg::decoding::timeline::{self, Shared};
-use crate::pg::server::{self, session, signals};
+use crate::pg::server::{self, session, signals, title};
 use crate::pg::types::xid;
 use crate::place::{self, Owned};
 use crate::settings::{self, Reader};
@@ -88,12 +88,12 @@ fn capture_to(chain: &ChainDir, database: pg_sys::Oid, name: &str, plugin: &str)
     let appender = opened?;
     ensure_same_history(timeline, appender.last_lsn())?;
     if let Some(torn) = appender.torn_tail() {
-        log!(
-            "pg_incrbackup: removed {} bytes of an incomplete transaction from the end of {} ({})",
+        title::log(&format!(
+            "removed {} bytes of an incomplete transaction from the end of {} ({})",
             torn.bytes,
             appender.current_file().display(),
             torn.why
-        );
+        ));
     }
     // A segment that was open when the server stopped.
     backup::want_healing(database);
@@ -183,7 +183,10 @@ fn end(database: pg_sys::Oid, error: &CaptureError) {
     }
     let message = error.to_string();
     let is_broken = matches!(error, CaptureError::Broken(_));
-    let is_repeated = status::read(database).is_some_and(|entry| entry.last_error.get() == message);
+    let known = status::read(database).map_or_else(String::new, |entry| entry.last_error.get());
+    // Of a chain that has ended, the next worker reads the reason in the files.
+    let is_repeated =
+        message == known || is_broken && !known.is_empty() && message.ends_with(&known);
     let failures = status::read(database).map_or(0, |entry| entry.failures);
     let wait = workers::backoff(failures);
     status::update_existing(database, |entry| {
@@ -218,7 +221,7 @@ fn report(error: &CaptureError, wait: Duration) {
     ereport!(
         PgLogLevel::LOG,
         error.code(),
-        format!("pg_incrbackup: capture stopped: {error}"),
+        format!("{}: capture stopped: {error}", title::own()),
         hint
     );
 }

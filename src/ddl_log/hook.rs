@@ -83,7 +83,7 @@ fn before_utility(statement: &Statement) -> u64 {
             0
         };
     };
-    reset::ensure_may_drop(statement);
+    reset::before_drop(statement);
     let may_lose = ddl::schema::may_drop_extension(statement).then(|| history.schema_name());
     let may_lose = may_lose.flatten();
     let frame = if !history.has_columns(COLUMNS) {

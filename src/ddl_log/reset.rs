@@ -14,11 +14,12 @@ use crate::pg::ddl::statement::Statement;
 use crate::pg::ddl::subtransaction::attempt;
 use crate::pg::failure::Failure;
 use crate::pg::server;
-use crate::{lost_extension, workers};
+use crate::{lost_extension, replica_identity, workers};
 
-/// Refuses DROP EXTENSION of ours while the database is backed up: it would leave a slot that retains the
-/// server's WAL, and no function to drop it with.
-pub fn ensure_may_drop(statement: &Statement) {
+/// Before DROP EXTENSION of ours: refuses it while the database is backed up, since it would leave a slot that retains
+/// the server's WAL, and no function to drop it with. Otherwise tables get back the replica identity that they had:
+/// those made after incr_teardown(), or locked then. Afterwards nobody knows any more which ones we have set.
+pub fn before_drop(statement: &Statement) {
     let is_drop = statement.node_tag() == pg_sys::NodeTag::T_DropStmt;
     let names_ours = || {
         statement
@@ -26,16 +27,23 @@ pub fn ensure_may_drop(statement: &Statement) {
             .iter()
             .any(|name| name == b"pg_incrbackup")
     };
-    if !is_drop || !names_ours() || !workers::has_slot(server::my_database()) {
+    if !is_drop || !names_ours() {
         return;
     }
-    let code = PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST;
-    Failure::new(
-        code,
-        "cannot drop extension pg_incrbackup because this database is backed up",
-    )
-    .hint("Run SELECT incr_teardown() first; it keeps the files.")
-    .raise();
+    if workers::has_slot(server::my_database()) {
+        let code = PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST;
+        Failure::new(
+            code,
+            "cannot drop extension pg_incrbackup because this database is backed up",
+        )
+        .hint("Run SELECT incr_teardown() first; it keeps the files.")
+        .raise();
+    }
+    let (_, left) = replica_identity::give_back();
+    for table in left {
+        notice!("{table} is locked and keeps the replica identity that pg_incrbackup set: run ALTER TABLE \
+            {table} REPLICA IDENTITY DEFAULT later");
+    }
 }
 
 /// A statement in a database whose extension was dropped, while capture continues. It is planned if it

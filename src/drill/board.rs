@@ -94,7 +94,36 @@ fn take_over(drill: &mut DrillStatus, me: i32) {
 }
 
 pub fn enter(database: pg_sys::Oid, phase: DrillPhase) {
-    update(database, |drill| drill.phase = phase);
+    enter_with_total(database, phase, 0);
+}
+
+/// The same of a phase in which so many bytes are to be read.
+pub fn enter_with_total(database: pg_sys::Oid, phase: DrillPhase, total: u64) {
+    update(database, |drill| {
+        drill.phase = phase;
+        begin_step(drill, "", total);
+    });
+}
+
+fn begin_step(drill: &mut DrillStatus, step: &str, total: u64) {
+    (drill.done_bytes, drill.total_bytes) = (0, total);
+    drill.reading_since = time::now().timestamp_micros();
+    drill.step.set(step);
+}
+
+/// So many bytes more are read.
+pub fn advance(database: pg_sys::Oid, bytes: u64) {
+    update(database, |drill| drill.done_bytes += bytes);
+}
+
+/// The restore has come this far in one of its steps.
+pub fn restoring(database: pg_sys::Oid, step: &str, done: u64, total: u64) {
+    update(database, |drill| {
+        if drill.step.get() != step || done < drill.done_bytes {
+            begin_step(drill, step, total);
+        }
+        (drill.done_bytes, drill.total_bytes) = (done, total);
+    });
 }
 
 pub fn at(database: pg_sys::Oid, lsn: u64) {
@@ -127,6 +156,7 @@ pub fn leave(database: pg_sys::Oid) {
 
 fn finish(drill: &mut DrillStatus) {
     drill.ended = drill.number;
+    begin_step(drill, "", 0);
     drill.phase = DrillPhase::Idle;
     drill.pid = 0;
 }

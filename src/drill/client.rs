@@ -57,6 +57,13 @@ pub struct Ran {
 }
 
 impl Ran {
+    fn saying(self, messages: &[u8]) -> Ran {
+        Ran {
+            messages: String::from_utf8_lossy(messages).into_owned(),
+            ..self
+        }
+    }
+
     /// The last lines that it wrote to stderr, on one line.
     pub fn tail(&self, lines: usize) -> String {
         let said: Vec<&str> = self
@@ -96,21 +103,65 @@ pub fn run(
     arguments: &[OsString],
     environment: &[(&str, OsString)],
     input: Option<&[u8]>,
+    on_output: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<Ran, Failure> {
+    let mut messages = Vec::new();
+    let on_message = |bytes: &[u8]| keep(&mut messages, bytes);
+    let ran = run_until_exit(
+        program,
+        arguments,
+        environment,
+        input,
+        on_message,
+        on_output,
+    )?;
+    Ok(ran.saying(&messages))
+}
+
+/// The same, without input; a line on stderr of which `tells` says that it is no message is not kept.
+pub fn run_telling(
+    program: &Path,
+    arguments: &[OsString],
+    environment: &[(&str, OsString)],
+    tells: impl Fn(&[u8]) -> bool,
+    on_output: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<Ran, Failure> {
+    let (mut messages, mut line) = (Vec::new(), Vec::new());
+    let on_message = |bytes: &[u8]| {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                let whole = std::mem::take(&mut line);
+                if !tells(whole.trim_ascii_end()) {
+                    keep(&mut messages, &whole);
+                }
+            }
+        }
+    };
+    let ran = run_until_exit(program, arguments, environment, None, on_message, on_output)?;
+    keep(&mut messages, &line);
+    Ok(ran.saying(&messages))
+}
+
+fn run_until_exit(
+    program: &Path,
+    arguments: &[OsString],
+    environment: &[(&str, OsString)],
+    input: Option<&[u8]>,
+    mut on_message: impl FnMut(&[u8]),
     mut on_output: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<Ran, Failure> {
     let cannot = |error| dump::cannot_run(program, error);
     let input = input.map(file_of).transpose().map_err(cannot)?;
     let mut running =
         Program::start_with(program, arguments, environment, input).map_err(cannot)?;
-    let (mut output, mut messages, mut told) = (Vec::new(), Vec::new(), 0);
+    let (mut output, mut told) = (Vec::new(), 0);
     loop {
         let take = |bytes: &[u8]| {
             output.extend_from_slice(bytes);
             Ok(())
         };
-        let is_open = running
-            .pump(POLL, take, |bytes| keep(&mut messages, bytes))
-            .map_err(cannot)?;
+        let is_open = running.pump(POLL, take, &mut on_message).map_err(cannot)?;
         if output.len() > told {
             on_output(&output[told..])?;
             told = output.len();
@@ -128,7 +179,7 @@ pub fn run(
         is_good: status.success(),
         code: status.code(),
         output,
-        messages: String::from_utf8_lossy(&messages).into_owned(),
+        messages: String::new(),
     })
 }
 
@@ -151,7 +202,25 @@ fn file_of(bytes: &[u8]) -> std::io::Result<File> {
 /// Runs a psql script that must succeed; returns its rows, unaligned, `|` between columns. 58000 if the server could not
 /// do it, whatever the script says, as far as [`TELLS_CODES`] is at its beginning; 38000 otherwise.
 pub fn sql(conninfo: impl AsRef<OsStr>, version: u32, script: &str) -> Result<Vec<u8>, Failure> {
-    let ran = psql(conninfo, version, script, true)?;
+    sql_by_line(conninfo, version, script, |_| {})
+}
+
+/// The same; `on_line` gets each row as soon as it is there.
+pub fn sql_by_line(
+    conninfo: impl AsRef<OsStr>,
+    version: u32,
+    script: &str,
+    mut on_line: impl FnMut(&[u8]),
+) -> Result<Vec<u8>, Failure> {
+    let mut line = Vec::new();
+    let ran = psql_telling(conninfo, version, script, true, |output| {
+        for piece in output.split_inclusive(|byte| *byte == b'\n') {
+            line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                on_line(&std::mem::take(&mut line));
+            }
+        }
+    })?;
     if !ran.is_good {
         let code = if is_unavailable(&ran) {
             PgSqlErrorCode::ERRCODE_SYSTEM_ERROR
@@ -187,6 +256,16 @@ pub fn psql(
     script: &str,
     stops_at_errors: bool,
 ) -> Result<Ran, Failure> {
+    psql_telling(conninfo, version, script, stops_at_errors, |_| {})
+}
+
+fn psql_telling(
+    conninfo: impl AsRef<OsStr>,
+    version: u32,
+    script: &str,
+    stops_at_errors: bool,
+    mut on_output: impl FnMut(&[u8]),
+) -> Result<Ran, Failure> {
     let stop = format!("ON_ERROR_STOP={}", u8::from(stops_at_errors));
     let fixed = ["-X", "-q", "-A", "-t", "-w", "-f", "-", "-v", &stop, "-d"];
     let mut arguments = Vec::from(fixed.map(OsString::from));
@@ -197,7 +276,10 @@ pub fn psql(
         &arguments,
         &environment,
         Some(script.as_bytes()),
-        |_| Ok(()),
+        |output| {
+            on_output(output);
+            Ok(())
+        },
     )
 }
 

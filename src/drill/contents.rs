@@ -55,13 +55,20 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Reads all of it, under an exported snapshot if one is given. 58000 if the server could not.
+    /// Reads all of it, under an exported snapshot if one is given; `on_table` gets the name and the OID of each table that is
+    /// read. 58000 if the server could not.
     pub fn read(
         conninfo: impl AsRef<OsStr>,
         version: u32,
         snapshot: Option<&str>,
+        mut on_table: impl FnMut(&str, u32),
     ) -> Result<Contents, Failure> {
-        let output = client::sql(conninfo, version, &script(snapshot))?;
+        let output = client::sql_by_line(conninfo, version, &script(snapshot), |said| {
+            let said = String::from_utf8_lossy(said);
+            if let Some((name, sum)) = line(said.trim_end_matches('\n')) {
+                on_table(&name, sum.oid);
+            }
+        })?;
         let text = String::from_utf8_lossy(&output);
         let tables = text.lines().filter(|line| !line.is_empty()).map(line);
         let tables: Option<BTreeMap<String, Sum>> = tables.collect();
@@ -80,6 +87,11 @@ impl Contents {
         tables.fold((0, 0), |(count, rows), (_, sum)| {
             (count + 1, rows + sum.rows)
         })
+    }
+
+    /// The OID that a table of this name has here; 0 for the large objects.
+    pub fn oid_of(&self, name: &str) -> Option<u32> {
+        self.tables.get(name).map(|sum| sum.oid)
     }
 
     /// The differences of `restored`, as text; those of tables in `left_out` separately.

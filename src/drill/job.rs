@@ -21,7 +21,7 @@ use super::turn::Turn;
 use super::{board, client, scratch, target, throwaway};
 use crate::backup::dump::Source;
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, process, session, signals, transaction};
+use crate::pg::server::{self, process, session, signals, title, transaction};
 use crate::status::DrillPhase;
 use crate::{place, settings, workers};
 
@@ -129,10 +129,10 @@ fn tidy(database: pg_sys::Oid) -> Result<(), Failure> {
     };
     let place = place::own_directory(database, place)?;
     remove(&place, database, &begun, None)?;
-    log!(
-        "pg_incrbackup: dropped what the drill of {} left behind",
+    title::log(&format!(
+        "dropped what the drill of {} left behind",
         begun.started_at
-    );
+    ));
     // It may have written its record already.
     if drills::read(&place)?
         .iter()
@@ -201,7 +201,9 @@ fn tell(drill: &Drill) {
             0 => String::new(),
             count => format!(", {count} objects were left out"),
         };
-        log!("pg_incrbackup: drill passed: {tables} tables with {rows} rows match the source{left_out}");
+        title::log(&format!(
+            "drill passed: {tables} tables with {rows} rows match the source{left_out}"
+        ));
         return;
     }
     let code = match drill.outcome {

@@ -38,7 +38,7 @@ pub use self::clean_up::CleanUp;
 pub use self::job::{start, Started};
 pub use self::target::ensure_no_password;
 
-use crate::backup::schedule;
+use crate::backup::schedule::{self, Spread};
 use crate::pg::failure::Failure;
 use crate::{place, settings, status};
 
@@ -64,7 +64,7 @@ pub fn start_if_due(database: pg_sys::Oid, known: &mut LastDrills) {
     let now = time::calendar();
     let known = &mut known.0;
     let last = known.get(&database.to_u32());
-    if last.is_some_and(|last| !schedule::due(&schedule, *last, now)) {
+    if last.is_some_and(|last| !schedule::due(&schedule, Spread::NONE, *last, now)) {
         return;
     }
     let entry = status::read(database).unwrap_or_default();
@@ -95,10 +95,10 @@ pub fn start_if_due(database: pg_sys::Oid, known: &mut LastDrills) {
         times: not_made.count() as u32,
         since_micros: now.timestamp_micros() - records.last().map_or(0, ended),
     };
-    if !schedule::due(&schedule, last, now) || failed.must_wait() {
+    if !schedule::due(&schedule, Spread::NONE, last, now) || failed.must_wait() {
         return;
     }
     if let Err(failure) = start(database, &settings::drill_conninfo()) {
-        failure.log(PgLogLevel::LOG);
+        failure.log_of(database, PgLogLevel::LOG);
     }
 }

@@ -16,6 +16,7 @@ use super::definitions::{self, Definitions};
 use super::unmade::{Catalogs, TableOfContents};
 use super::{board, client, target};
 use crate::backup::dump::Source;
+use crate::backup::sizes::Sizes;
 use crate::pg::decoding::snapshot::Exported;
 use crate::pg::failure::Failure;
 use crate::pg::server::fence::{self, Fence};
@@ -39,6 +40,8 @@ pub struct Moment {
     pub definitions: Definitions,
     pub table_of_contents: TableOfContents,
     pub contents: Contents,
+    /// Of the source's tables.
+    pub sizes: Sizes,
 }
 
 impl Moment {
@@ -111,7 +114,8 @@ fn read(
         return Ok(None);
     }
     board::at(database, lsn.0);
-    board::enter(database, DrillPhase::ReadingSource);
+    let sizes = source.sizes.clone();
+    board::enter_with_total(database, DrillPhase::ReadingSource, sizes.total);
     let catalogs = Catalogs::read()?;
     let mut fence = Some(fence);
     let mut conninfo = source.conninfo.clone();
@@ -121,9 +125,13 @@ fn read(
         Ok(())
     });
     let (definitions, table_of_contents) = read?;
-    let contents = Contents::read(&conninfo, server::VERSION_NUM, Some(&snapshot.name))?;
+    let name = Some(&snapshot.name[..]);
+    let contents = Contents::read(&conninfo, server::VERSION_NUM, name, |_, oid| {
+        board::advance(database, sizes.of_table(oid));
+    })?;
     Ok(Some(Moment {
         lsn,
+        sizes,
         definitions,
         table_of_contents,
         contents,

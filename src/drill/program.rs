@@ -8,8 +8,8 @@ use archive::{ChainDir, DatabaseDir};
 use pgrx::prelude::*;
 use serde::Deserialize;
 
-use super::client;
 use super::moment::Moment;
+use super::{board, client};
 use crate::backup::dump;
 use crate::pg::failure::Failure;
 
@@ -28,6 +28,15 @@ struct Answer {
     error: Option<String>,
     outcome: String,
     of_server: bool,
+    progress: Option<Step>,
+}
+
+/// How far a step of the restore is.
+#[derive(Debug, Deserialize)]
+struct Step {
+    phase: String,
+    bytes: u64,
+    total: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,14 +80,15 @@ pub struct Wish<'a> {
     pub target: String,
     /// What it makes on the server beside the database must be removed afterwards.
     pub notes_made: bool,
+    /// Is told how far it is.
+    pub database: pg_sys::Oid,
 }
 
 impl Wish<'_> {
     /// Restores. An error says nothing about the archive.
     pub fn restore(&self) -> Result<Restored, Failure> {
-        let arguments: [OsString; 9] = [
+        let arguments: [OsString; 8] = [
             "--json".into(),
-            "--quiet".into(),
             "restore".into(),
             dump::option("--archive=", self.place.path()),
             dump::option("--target=", &self.target),
@@ -97,7 +107,15 @@ impl Wish<'_> {
         ];
         let program = dump::own_program();
         let mut line = Vec::new();
-        let ran = client::run(&program, &arguments, &environment, None, |output| {
+        let tell = |line: &[u8]| match answer(line).progress {
+            Some(step) => {
+                let total = step.total.unwrap_or(0);
+                board::restoring(self.database, &step.phase, step.bytes, total);
+                true
+            }
+            None => false,
+        };
+        let ran = client::run_telling(&program, &arguments, &environment, tell, |output| {
             for byte in output {
                 if *byte != b'\n' {
                     line.push(*byte);

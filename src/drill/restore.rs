@@ -72,6 +72,7 @@ impl Run<'_> {
             moment: self.moment,
             target: target.database(&scratch::name(self.database)),
             notes_made: !is_limited,
+            database: self.database,
         };
         let restored = wish.restore()?;
         drill.base = restored.base;
@@ -92,8 +93,8 @@ impl Run<'_> {
     }
 
     fn compare(&self, target: &Target, drill: &mut Drill, is_limited: bool) -> Result<(), Failure> {
-        board::enter(self.database, DrillPhase::Comparing);
         let moment = self.moment;
+        board::enter_with_total(self.database, DrillPhase::Comparing, moment.sizes.total);
         let restored = target.database(&scratch::name(self.database));
         let mut found = Differences::default();
         if target.is_same_major() {
@@ -105,7 +106,12 @@ impl Run<'_> {
                 .differences(&definitions, unmade.as_ref());
         }
         (drill.tables, drill.rows) = moment.contents.counts(&found.tables);
-        match Contents::read(&restored, target.version, None) {
+        let on_table = |name: &str, _| {
+            let table = moment.contents.oid_of(name);
+            let bytes = table.map_or(0, |table| moment.sizes.of_table(table));
+            board::advance(self.database, bytes);
+        };
+        match Contents::read(&restored, target.version, None, on_table) {
             Ok(contents) => add(
                 &mut drill.problems,
                 moment.contents.differences(&contents, &found.tables),

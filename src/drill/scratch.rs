@@ -11,7 +11,7 @@ use super::client;
 use super::target::Target;
 use crate::backup::SCRATCH_PREFIX;
 use crate::pg::failure::Failure;
-use crate::pg::server;
+use crate::pg::server::{self, title};
 
 /// Name of the scratch database of `database`: letters, digits and underscores only.
 pub fn name(database: pg_sys::Oid) -> String {
@@ -143,10 +143,10 @@ fn made_by_the_restore_in(target: &Target, name: &str) -> Result<Vec<String>, Fa
     let ran = client::psql(target.database(name), target.version, MADE, true)?;
     if !ran.is_good {
         // One that the server has not finished creating, or dropping.
-        log!(
-            "pg_incrbackup: could not read what a drill created beside \"{name}\": {}",
+        title::log(&format!(
+            "could not read what a drill created beside \"{name}\": {}",
             ran.tail(4)
-        );
+        ));
     }
     let ids = String::from_utf8_lossy(&ran.output);
     Ok(ids.split_whitespace().map(str::to_owned).collect())

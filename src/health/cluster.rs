@@ -1,4 +1,5 @@
-//! incr_cluster_health(): the databases of the cluster that have a slot or an archive directory.
+//! incr_cluster_health(): the databases of the cluster that have a slot or an archive directory, and those whose backup is
+//! missed.
 //!
 //! Each is checked as far as possible from another database: a check that fails is reported in its row.
 
@@ -8,20 +9,46 @@ use archive::layout::Directories;
 use archive::DatabaseDir;
 use pgrx::prelude::*;
 
-use super::{files, is_ours, judge_ours, judge_wal, row_of, without_slot, Level, Row};
-use crate::pg::catalogs::databases;
+use super::{
+    files, is_ours, judge_ours, judge_wal, row_of, slot_row, uncovered, without_slot, Level, Row,
+};
+use crate::pg::catalogs::databases::{self, Database};
 use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
-use crate::{place, settings, status, workers};
+use crate::pg::server;
+use crate::{place, settings, status};
 
 /// One row per database, the worst first. Needs a transaction.
 pub fn report() -> Result<Vec<Row>, Failure> {
+    let mut rows = known()?;
+    if !server::is_in_recovery() {
+        let has_row = |oid| rows.iter().any(|row| row.database_oid == oid);
+        let others: Vec<Database> = databases::rows()
+            .into_iter()
+            .filter(|database| !has_row(database.oid))
+            .collect();
+        for database in others {
+            if let Some(mut row) = uncovered::row(&database) {
+                uncovered::judge(&mut row, database.oid, &database.name);
+                rows.push(row);
+            }
+        }
+    }
+    rows.sort_by(|a, b| {
+        b.level
+            .cmp(&a.level)
+            .then_with(|| a.database.cmp(&b.database))
+    });
+    Ok(rows)
+}
+
+/// Those that have a slot or files, the worst first. Needs a transaction.
+pub fn known() -> Result<Vec<Row>, Failure> {
     let facts = slot::all();
     let existing = databases::all();
     let mut rows = Vec::new();
     let mut directories = directories();
     for database in &existing {
-        let name = workers::slot_name(*database);
         let directory = directories.remove(&database.to_u32());
         let row = match facts.iter().find(|facts| is_ours(facts, *database)) {
             Some(facts) => {
@@ -32,7 +59,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
                 }
                 Some(row)
             }
-            None => directory.as_ref().map(|_| without_slot(&name, *database)),
+            None => directory.as_ref().map(|_| without_slot(*database)),
         };
         rows.extend(row.map(|mut row| {
             if let Some(directory) = &directory {
@@ -44,7 +71,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
     // Directories of databases that no longer exist.
     for (oid, of_dropped) in directories {
         let database = pg_sys::Oid::from(oid);
-        let mut row = row_of(&named(&workers::slot_name(database)), database);
+        let mut row = slot_row(database);
         row.database = name_of(&of_dropped.directory);
         row.reasons.push(
             "the database no longer exists; its files stay until you remove them".to_string(),
@@ -95,11 +122,4 @@ fn name_of(directory: &DatabaseDir) -> String {
     let chain = directory.served_chain().ok().flatten();
     let name = chain.map(|chain| chain.info.database);
     name.unwrap_or_else(|| directory.name())
-}
-
-fn named(name: &str) -> slot::Facts {
-    slot::Facts {
-        name: name.to_string(),
-        ..slot::Facts::default()
-    }
 }

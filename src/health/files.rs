@@ -5,41 +5,15 @@ use archive::layout::Directories;
 use archive::{flags, time, ChainDir};
 use pgrx::prelude::*;
 
-use super::{Level, Row};
-use crate::{backup, drill, place, settings, status};
+use super::{uncovered, Level, Row};
+use crate::{drill, place, settings, status};
 
 /// Usage of the archive's file system at which health warns, and at which it is critical.
 const DISK_WARNING: i32 = 80;
 const DISK_CRITICAL: i32 = 97;
 
-/// No problem if there never was a slot, or if incr_teardown() has dropped it.
-pub fn judge_missing_slot(row: &mut Row, database: pg_sys::Oid) {
-    if is_anothers(row, database) {
-        return;
-    }
-    let chain = place::latest_chain(database).ok().flatten();
-    let broken = status::read(database).map(|entry| entry.broken.get());
-    let broken = broken.filter(|broken| !broken.is_empty());
-    let why = match chain.map(|chain| (chain.number, chain.info.ended)) {
-        Some((number, None)) => broken.or(Some(format!("chain {number} no longer has a slot"))),
-        Some((number, Some(end))) if end.reason != backup::TORN_DOWN => {
-            Some(format!("chain {number} has ended: {}", end.reason))
-        }
-        _ => broken,
-    };
-    match why {
-        Some(why) => row.chain_is_broken(format!(
-            "the chain is broken: {why}; run SELECT * FROM incr_setup(new_chain => true)"
-        )),
-        None => row.because(
-            Level::Warning,
-            "this database is not backed up: run SELECT * FROM incr_setup()",
-        ),
-    }
-}
-
 /// Reports the owner of the archive if it is not this server.
-fn is_anothers(row: &mut Row, database: pg_sys::Oid) -> bool {
+pub fn is_anothers(row: &mut Row, database: pg_sys::Oid) -> bool {
     let Err(failure) = place::ensure_ours(database) else {
         return false;
     };
@@ -134,6 +108,10 @@ fn judge_chain(row: &mut Row, chain: &ChainDir) {
     }
     judge_flags(row, chain);
     match chain.bases() {
+        Ok(bases) if bases.is_empty() && is_setting_up(row) => {
+            let entry = status::read(row.database_oid).unwrap_or_default();
+            row.because(Level::Warning, uncovered::in_words(&entry));
+        }
         Ok(bases) if bases.is_empty() => row.because(
             Level::Critical,
             format!(
@@ -144,6 +122,12 @@ fn judge_chain(row: &mut Row, chain: &ChainDir) {
         Ok(_) => {}
         Err(error) => row.because(Level::Critical, error.to_string()),
     }
+}
+
+/// True while the first base follows.
+fn is_setting_up(row: &Row) -> bool {
+    let entry = status::read(row.database_oid).unwrap_or_default();
+    entry.base.is_setting_up()
 }
 
 /// What is lost until the next base, and since when.

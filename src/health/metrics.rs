@@ -41,7 +41,7 @@ pub struct BaseFigures {
 
 /// One for each existing database that has a slot or an archive directory. Needs a transaction.
 pub fn report() -> Result<Vec<Metrics>, Failure> {
-    let rows = cluster::report()?.into_iter();
+    let rows = cluster::known()?.into_iter();
     let existing = rows.filter(|row| server::database_name(row.database_oid).is_some());
     Ok(existing.map(of).collect())
 }

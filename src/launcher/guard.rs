@@ -16,7 +16,7 @@ use crate::backup::{self, Job};
 use crate::figures::pretty_bytes;
 use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, transaction};
+use crate::pg::server::{self, title, transaction};
 use crate::place;
 use crate::settings::{self, LagAction, OnChainBreak};
 use crate::status::{self, Phase};
@@ -179,7 +179,7 @@ impl Guard {
                     pretty_bytes(held)
                 ),
             ),
-            Err(failure) => failure.log(PgLogLevel::WARNING),
+            Err(failure) => failure.log_of(database, PgLogLevel::WARNING),
         }
     }
 
@@ -206,7 +206,13 @@ impl Guard {
             }
             rebase.next = Instant::now() + doubled(FIRST_RETRY, rebase.attempts, LONGEST_RETRY);
             rebase.attempts += 1;
-            log!("pg_incrbackup: starting a new chain because of pg_incrbackup.on_chain_break");
+            // Each attempt that fails says so itself.
+            if rebase.attempts == 1 {
+                title::log_of(
+                    database,
+                    "starting a new chain because of pg_incrbackup.on_chain_break",
+                );
+            }
             if let Err(failure) = backup::start(
                 database,
                 Job::Setup {
@@ -214,7 +220,7 @@ impl Guard {
                     take_over: false,
                 },
             ) {
-                failure.log(PgLogLevel::LOG);
+                failure.log_of(database, PgLogLevel::LOG);
             }
             true
         });
@@ -251,7 +257,7 @@ fn is_busy(database: pg_sys::Oid) -> bool {
 fn note_break(database: pg_sys::Oid, reason: &str) {
     // The files first: a reader of health then finds its end there.
     if let Err(failure) = place::end_chain(database, reason) {
-        failure.log(PgLogLevel::WARNING);
+        failure.log_of(database, PgLogLevel::WARNING);
     }
     status::note(database, |entry| {
         entry.phase = Phase::Broken;
@@ -260,7 +266,7 @@ fn note_break(database: pg_sys::Oid, reason: &str) {
     ereport!(
         PgLogLevel::WARNING,
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("pg_incrbackup: the chain of database {} is broken: {reason}", database.to_u32()),
+        format!("pg_incrbackup: {}: the chain is broken: {reason}", title::shown(database)),
         "The files up to this point remain valid. SELECT * FROM incr_setup(new_chain => true) starts a new \
          chain with a new base backup."
     );

@@ -3,7 +3,7 @@
 //!
 //! It is not connected to any database, so it blocks none. It checks the slots when it is woken and every ten
 //! seconds, starts missing workers (also those that write changed globals, and that compress and archive
-//! closed files), and waits longer after each failure of the same worker.
+//! closed files; and those that set up databases), and waits longer after each failure of the same worker.
 
 mod dropped;
 mod guard;
@@ -20,14 +20,15 @@ use pgrx::prelude::*;
 
 use self::dropped::Dropped;
 use self::guard::Guard;
+use crate::automatic_setup::AutomaticSetup;
 use crate::backup::{Due, NewestBases};
 use crate::drill::{CleanUp, LastDrills};
 use crate::indexing::Indexing;
 use crate::pg::catalogs::databases;
-use crate::pg::server::{self, wake};
+use crate::pg::server::{self, title, wake};
 use crate::status::{self, Phase};
 use crate::workers::{self, has_slot, shutdown};
-use crate::{backup, drill, lost_extension, offsite, preflight, settings};
+use crate::{automatic_setup, backup, drill, lost_extension, offsite, preflight, settings};
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 const SCHEDULE_INTERVAL: Duration = Duration::from_secs(30);
@@ -87,6 +88,7 @@ struct Launcher {
     last_tidy: Option<Instant>,
     guard: Guard,
     dropped: Dropped,
+    automatic_setup: AutomaticSetup,
 }
 
 /// What the files have told before, so that they are not asked while nothing changes.
@@ -104,7 +106,8 @@ impl Launcher {
     /// Starts workers that should run and do not; returns the time until the next one is due.
     fn look(&mut self) -> Duration {
         self.dropped.check_flag();
-        let databases = BackgroundWorker::transaction(databases::all);
+        let rows = BackgroundWorker::transaction(databases::rows);
+        let databases: Vec<pg_sys::Oid> = rows.iter().map(|row| row.oid).collect();
         let backed_up: Vec<pg_sys::Oid> = databases
             .iter()
             .copied()
@@ -124,6 +127,7 @@ impl Launcher {
             };
         }
         self.dropped.end_chains();
+        self.automatic_setup.look(&rows);
         let mut sleep = LOOK_INTERVAL.min(self.guard.longest_sleep());
         if self
             .last_tidy
@@ -146,8 +150,8 @@ impl Launcher {
             .is_none_or(|last| last.elapsed() >= SCHEDULE_INTERVAL)
         {
             self.last_schedule = Some(Instant::now());
+            backup::start_due(&served, &mut self.known.bases);
             for database in &served {
-                backup::start_if_due(*database, &mut self.known.bases);
                 backup::expiry::start_if_due(*database);
                 drill::start_if_due(*database, &mut self.known.drills);
                 self.known.indexing.start_if_due(*database);
@@ -166,8 +170,9 @@ impl Launcher {
                 self.without_room.remove(&database.to_u32());
                 served.push(*database);
             } else if self.without_room.insert(database.to_u32()) {
-                let which = format!("Database {} is not captured.", database.to_u32());
-                preflight::no_room().detail(which).log(PgLogLevel::WARNING);
+                let which = "This database is not captured.";
+                let failure = preflight::no_room().detail(which);
+                failure.log_of(*database, PgLogLevel::WARNING);
             }
         }
         served
@@ -233,6 +238,7 @@ impl Launcher {
                 || has_just_ended
                 || entry.drill.is_running()
                 || entry.offsite.pid != 0
+                || automatic_setup::is_under_way(&entry)
                 || server::is_process_alive(entry.aside_for)
                 || entry.pid != 0;
             if !backed_up.contains(&database) && !is_busy && entry.broken.is_empty() {
@@ -260,6 +266,10 @@ impl Launcher {
             });
         }
         if entry.phase == Phase::Broken || entry.held {
+            return LOOK_INTERVAL;
+        }
+        // There is nothing to read yet: setup wakes us.
+        if entry.base.is_creating_slot() {
             return LOOK_INTERVAL;
         }
         // A worker started by an earlier launcher.
@@ -291,6 +301,9 @@ fn note_no_worker_left(database: pg_sys::Oid) {
         is_new
     });
     if is_new == Some(true) {
-        warning!("pg_incrbackup: {MESSAGE}; nothing is lost, the slot retains the WAL");
+        warning!(
+            "pg_incrbackup: {}: {MESSAGE}; nothing is lost, the slot retains the WAL",
+            title::shown(database)
+        );
     }
 }

@@ -7,7 +7,7 @@ use super::{found_again, make_in, update};
 use crate::pg::catalogs::extension;
 use crate::pg::ddl;
 use crate::pg::failure::Failure;
-use crate::pg::server::{signals, transaction};
+use crate::pg::server::{signals, title, transaction};
 use crate::{status, workers};
 
 #[pg_guard]
@@ -44,7 +44,9 @@ fn make_where_possible(database: pg_sys::Oid) -> Result<bool, Failure> {
         return Ok(false);
     }
     make_in(&schema);
-    log!("pg_incrbackup: re-created the extension, which was dropped with its schema; a base backup follows");
+    title::log(
+        "re-created the extension, which was dropped with its schema; a base backup follows",
+    );
     Ok(true)
 }
 

@@ -5,6 +5,8 @@
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
 
+use crate::pg::server::title;
+
 /// A failure as the user will see it. The message is lower case without full stop, the hint a sentence.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
@@ -41,8 +43,19 @@ impl Failure {
         unreachable!("an error report of level ERROR does not return")
     }
 
-    /// Reports it at a level that does not abort the transaction.
-    pub fn log(self, level: PgLogLevel) {
+    /// Reports it at a level that does not abort the transaction. In a worker the message begins with its title.
+    pub fn log(mut self, level: PgLogLevel) {
+        if title::is_worker() {
+            let message = self.message.strip_prefix("pg_incrbackup: ");
+            self.message = format!("{}: {}", title::own(), message.unwrap_or(&self.message));
+        }
+        self.report(level);
+    }
+
+    /// The same in the launcher, about one of the databases.
+    pub fn log_of(mut self, database: pg_sys::Oid, level: PgLogLevel) {
+        let database = title::shown(database);
+        self.message = format!("pg_incrbackup: {database}: {}", self.message);
         self.report(level);
     }
 
@@ -64,6 +77,19 @@ impl Failure {
         }
         report.report(level);
     }
+}
+
+/// Keeps Rust's backtrace out of what users see. pgrx captures one whenever an error of PostgreSQL (a cancelled
+/// statement, say) passes through Rust code, if the server's environment has RUST_BACKTRACE, and adds it to the error's
+/// DETAIL. Only a panic of Rust code itself, a bug, keeps its place and its backtrace. Once, when the library is loaded.
+pub fn hide_backtraces() {
+    let of_pgrx = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let payload = info.payload();
+        if payload.is::<&str>() || payload.is::<String>() {
+            of_pgrx(info);
+        }
+    }));
 }
 
 impl From<CaughtError> for Failure {

@@ -3,14 +3,19 @@
 use std::path::PathBuf;
 
 use archive::retention::Rules;
+use archive::selection::Selection;
 use chrono::TimeDelta;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 use super::{archive_command, int, path, text, BaseFormat, Text, DAY};
 use crate::pg;
+use crate::pg::server::guc::{self, Zero};
 
-static BASE_SCHEDULE: Text = Text::new(Some(c"0 2 * * *"));
-static BASE_FORMAT: GucSetting<BaseFormat> = GucSetting::<BaseFormat>::new(BaseFormat::Plain);
+static DATABASES: Text = Text::new(Some(c""));
+static BASE_SCHEDULE: Text = Text::new(Some(c"0 2 * * 0"));
+static BASE_SPREAD: GucSetting<i32> = GucSetting::<i32>::new(4 * 60);
+static BASE_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(1);
+static BASE_FORMAT: GucSetting<BaseFormat> = GucSetting::<BaseFormat>::new(BaseFormat::Compressed);
 static BASE_JOBS: GucSetting<i32> = GucSetting::<i32>::new(1);
 static KEEP_INCREMENTAL: GucSetting<i32> = GucSetting::<i32>::new(7 * DAY);
 static KEEP_BASE: GucSetting<i32> = GucSetting::<i32>::new(30 * DAY);
@@ -24,11 +29,35 @@ pub(super) fn define() {
 }
 
 fn define_base() {
+    guc::define_databases(
+        c"pg_incrbackup.databases",
+        c"Sets the databases whose backup is set up automatically.",
+        c"Names separated by commas. * stands for any characters, ! before a name excludes it: '*, !scratch'. Empty: \
+        only incr_setup() sets up.",
+        &DATABASES,
+    );
     pg::server::guc::define_schedule(
         c"pg_incrbackup.base_schedule",
         c"Sets the schedule of base backups, in cron format, UTC.",
         c"Five fields: minute, hour, day of month, month, day of week. Empty: only incr_dump() makes them.",
         &BASE_SCHEDULE,
+    );
+    int(
+        c"pg_incrbackup.base_spread",
+        c"Sets the time over which the scheduled base backups of the databases are spread.",
+        c"Each database has its own, constant delay below this, and below the distance to the next scheduled time. \
+        0: all are due at the scheduled time.",
+        &BASE_SPREAD,
+        (0, DAY),
+        GucFlags::UNIT_MIN,
+    );
+    int(
+        c"pg_incrbackup.base_workers",
+        c"Sets the maximum number of base backups of the cluster that run at the same time.",
+        c"Others wait for their turn. Capture does not wait.",
+        &BASE_WORKERS,
+        (1, 1000),
+        GucFlags::default(),
     );
     GucRegistry::define_enum_guc(
         c"pg_incrbackup.base_format",
@@ -62,22 +91,23 @@ fn define_base() {
 }
 
 fn define_retention() {
-    int(
+    guc::define_span(
         c"pg_incrbackup.keep_incremental",
         c"Sets how far back every point in time can be restored.",
-        c"Segments are kept starting from the newest base backup that is older than this. -1: forever.",
+        c"Segments are kept starting from the newest base backup that is older than this. At least an hour; -1: \
+        forever.",
         &KEEP_INCREMENTAL,
-        (-1, i32::MAX),
-        GucFlags::UNIT_MIN,
+        -1,
+        Zero::Refused,
     );
-    int(
+    guc::define_span(
         c"pg_incrbackup.keep_base",
         c"Sets how long base backups are kept.",
         c"One whose segments were removed by keep_incremental can only be restored by itself, as a single \
-        point. -1: forever.",
+        point. At least an hour; 0: no longer than keep_incremental needs them; -1: forever.",
         &KEEP_BASE,
-        (-1, i32::MAX),
-        GucFlags::UNIT_MIN,
+        -1,
+        Zero::Allowed,
     );
     int(
         c"pg_incrbackup.keep_monthly",
@@ -87,6 +117,22 @@ fn define_retention() {
         (0, 12_000),
         GucFlags::default(),
     );
+}
+
+/// The databases whose backup is set up automatically, and those that are meant to have none.
+pub fn databases() -> Selection {
+    // The check hook rejects everything else.
+    text(&DATABASES).parse().unwrap_or_default()
+}
+
+/// Over how many seconds the scheduled bases of all databases are spread.
+pub fn base_spread() -> u32 {
+    60 * BASE_SPREAD.get() as u32
+}
+
+/// How many bases may run at the same time in the cluster.
+pub fn base_workers() -> usize {
+    BASE_WORKERS.get() as usize
 }
 
 /// Cron format in UTC; `None`: no schedule.

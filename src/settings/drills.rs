@@ -8,6 +8,7 @@ use pgrx::guc::{GucFlags, GucSetting};
 
 use super::{int, path, text, Text, DAY};
 use crate::pg;
+use crate::pg::server::guc::Zero;
 
 static DRILL_SCHEDULE: Text = Text::new(Some(c""));
 static DRILL_CONNINFO: Text = Text::new(Some(c""));
@@ -44,13 +45,14 @@ pub(super) fn define() {
         (0, i32::MAX),
         GucFlags::UNIT_MS,
     );
-    int(
+    pg::server::guc::define_span(
         c"pg_incrbackup.drill_max_age",
         c"Sets the age of the last passed drill at which incr_slot_health() warns.",
-        c"Critical at twice this. Checked if drill_schedule is set or a drill has ever run. 0: never.",
+        c"Critical at twice this. Checked if drill_schedule is set or a drill has ever run. At least an hour; 0: \
+        never.",
         &DRILL_MAX_AGE,
-        (0, i32::MAX),
-        GucFlags::UNIT_MIN,
+        0,
+        Zero::Allowed,
     );
 }
 

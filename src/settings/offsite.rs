@@ -7,7 +7,7 @@ use archive::compression::Compression;
 use super::{bytes, text, Text};
 use crate::pg;
 
-static COMPRESSION: Text = Text::new(Some(c"none"));
+static COMPRESSION: Text = Text::new(Some(c"zstd"));
 static ARCHIVE_COMMAND: Text = Text::new(Some(c""));
 
 pub(super) fn define() {

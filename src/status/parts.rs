@@ -86,6 +86,12 @@ pub struct DrillStatus {
     pub recorded: i64,
     /// The LSN that is compared.
     pub lsn: u64,
+    /// Of the phase, in bytes of tables or files, and since when; a total of 0 is unknown.
+    pub done_bytes: u64,
+    pub total_bytes: u64,
+    pub reading_since: i64,
+    /// What the restore says that it is doing.
+    pub step: Text<60>,
     /// The target server; empty: a throwaway server.
     pub conninfo: Text<600>,
     /// Why there is no record.
@@ -168,6 +174,12 @@ pub struct BaseStatus {
     pub pid: i32,
     /// It has not started: `pid` is that of who starts it.
     pub is_claimed: bool,
+    /// Its job is incr_setup()'s.
+    pub is_setup: bool,
+    /// It is one of the `base_workers` that may take a base now.
+    pub has_turn: bool,
+    /// Since when it waits for that; 0 if it does not.
+    pub turn_asked_at: i64,
     pub phase: BasePhase,
     /// Incremented for every base, so that a caller can identify its own.
     pub number: u64,
@@ -178,7 +190,15 @@ pub struct BaseStatus {
     pub tables_done: u32,
     /// Tables whose rows are to be dumped.
     pub tables: u32,
+    /// Written so far.
     pub bytes: u64,
+    /// Size of the tables whose rows are to be dumped, and of those whose turn has come.
+    pub total_bytes: u64,
+    pub begun_bytes: u64,
+    /// Of the latter, what is left of the table that is being converted, or of the large objects.
+    pub current_bytes: u64,
+    /// When the first of them was read.
+    pub reading_since: i64,
     /// Tables that were given a replica identity by the last setup.
     pub identities: u32,
     pub path: Text<LONGEST_PATH>,
@@ -186,7 +206,25 @@ pub struct BaseStatus {
     pub hint: Text<300>,
     /// SQLSTATE of `error`, packed as PostgreSQL packs it (MAKE_SQLSTATE).
     pub error_code: i32,
-    pub waiting_for: Text<300>,
+    pub waiting_for: Text<900>,
+    /// The table whose lock that is; 0 if it waits for something else.
+    pub locked_table: u32,
+}
+
+/// The part of an entry about the automatic setup of its database (`pg_incrbackup.databases`).
+#[derive(Clone, Copy, Default)]
+pub struct SetupStatus {
+    /// Process id of the worker that prepares it; 0 if none is running.
+    pub pid: i32,
+    /// The extension is there, and nothing is known to be missing: the base worker can do the rest.
+    pub is_prepared: bool,
+    /// No worker is started before this time.
+    pub not_before: i64,
+    /// Number of consecutive failures; each increases the next delay.
+    pub failures: u32,
+    /// Why the last attempt failed, and what to do; empty if it did not.
+    pub error: Text<600>,
+    pub hint: Text<300>,
 }
 
 /// A worker starts within this time after its claim, or not at all: the postmaster may fail to fork it.
@@ -221,6 +259,16 @@ impl DrillStatus {
 }
 
 impl BaseStatus {
+    /// True while incr_setup(), or an automatic setup, is at work.
+    pub fn is_setting_up(&self) -> bool {
+        self.is_setup && self.phase != BasePhase::Expiring && self.is_running()
+    }
+
+    /// True while the slot of a setup waits for open transactions: it exists, and cannot be read yet.
+    pub fn is_creating_slot(&self) -> bool {
+        self.phase == BasePhase::CreatingSlot && self.is_setting_up()
+    }
+
     /// True while its worker runs, or is about to start.
     pub fn is_running(&self) -> bool {
         is_running(self.pid, self.is_claimed, self.started_at)

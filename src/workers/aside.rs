@@ -13,6 +13,7 @@ use pgrx::prelude::*;
 
 use super::{end_others, has_slot, terminate_and_wait, wake_launcher};
 use crate::pg::server;
+use crate::settings;
 use crate::status::{self, DatabaseStatus};
 
 /// The database of this worker, also before it has connected.
@@ -57,8 +58,8 @@ pub fn step_aside(database: pg_sys::Oid) {
         entry.aside_for = me;
         entry.pid
     };
-    // Shortly after a start it has no entry yet.
-    let capture = if has_slot(database) {
+    // Shortly after a start it has no entry yet, nor has one that is about to be set up.
+    let capture = if has_slot(database) || settings::databases().selects_any() {
         status::update(database, note)
     } else {
         status::update_existing(database, note)

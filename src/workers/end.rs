@@ -13,7 +13,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// The workers that are connected to a database besides capture, in the order in which they are terminated. An entry
 /// that was claimed for one that has not started has the process id of its claimant, which must not be terminated.
-const OTHERS: [fn(&DatabaseStatus) -> i32; 4] = [
+const OTHERS: [fn(&DatabaseStatus) -> i32; 5] = [
+    |entry| entry.setup.pid,
     |entry| entry.globals.pid,
     |entry| entry.extension.pid,
     |entry| entry.drill.worker(),
@@ -39,7 +40,7 @@ pub fn terminate_and_wait(pid: i32) -> bool {
     true
 }
 
-/// Terminates the workers that are connected to a database besides capture: of globals, of a lost extension, a drill, or
+/// Terminates the workers that are connected to a database besides capture: of a setup, globals, a lost extension, a drill, or
 /// a base backup, whose files it removes. Returns when they have exited. For commands that need the database for
 /// themselves, and for incr_teardown(). The caller may be one of them, and is not terminated.
 pub fn end_others(database: pg_sys::Oid) {

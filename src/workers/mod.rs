@@ -15,10 +15,10 @@ pub use self::aside::{may_connect, resume, serve, served_database, step_aside};
 pub use self::end::{backoff, doubled, end_others, terminate_and_wait};
 pub use self::slot::{has_slot, is_our_plugin, slot_name, slot_plugin};
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, guc, session};
+use crate::pg::server::{self, guc, session, title};
 use crate::status;
 
-/// A worker of this kind (capture, base, globals, expiry, archiver, drill, indexer, extension) for a
+/// A worker of this kind (capture, base, globals, expiry, archiver, drill, indexer, extension, setup) for a
 /// database: its main function is `pg_incrbackup_<kind>_main`. It is only restarted by the process that
 /// started it, which is notified when it exits.
 pub fn of_kind(kind: &str, database: pg_sys::Oid) -> BackgroundWorkerBuilder {
@@ -41,6 +41,7 @@ pub fn connect(database: Option<pg_sys::Oid>) {
         None => BackgroundWorker::connect_worker_to_spi(None, None),
     }
     session::be_neutral();
+    title::take();
 }
 
 /// 53400 if a worker that a backend waits for could not be started.

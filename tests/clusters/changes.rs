@@ -127,7 +127,7 @@ fn what_can_be_restored_is_told_and_why_it_ends() {
 #[test]
 fn every_object_of_the_extension_says_what_it_is() {
     let fresh = include_str!("../../sql/grants.sql");
-    let update = include_str!("../../sql/pg_incrbackup--0.2.0--0.3.0.sql");
+    let update = include_str!("../../sql/pg_incrbackup--0.3.0--0.4.0.sql");
     let at = fresh
         .find("\n-- What each of them is")
         .expect("they are there");

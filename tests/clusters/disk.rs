@@ -298,7 +298,9 @@ fn the_log_has_the_sqlstate_of_what_stopped_capture() {
         .back_up();
     with_a_row(&c);
     let is_logged = |sqlstate: &str| {
-        let line = format!("pg_incrbackup capture {sqlstate} LOG:  pg_incrbackup: capture stopped");
+        let line = format!(
+            "pg_incrbackup capture {sqlstate} LOG:  pg_incrbackup: capture of app: capture stopped"
+        );
         c.log().contains(&line)
     };
     // In a callback of logical decoding, behind a C function.

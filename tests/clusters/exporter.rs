@@ -112,7 +112,10 @@ impl Exporter {
         {
             let (name, rest) = line.split_once('{').expect("it has labels");
             let (labels, value) = rest.split_once("} ").expect("it has a value");
-            let database = labels.split_once("database=\"").expect("it is labelled").1;
+            // What is about all of them has no database.
+            let database = labels
+                .split_once("database=\"")
+                .map_or("", |labels| labels.1);
             let database = database.split('"').next().unwrap_or_default().to_string();
             let value: f64 = value.parse().expect("it is a number");
             let before = metrics.0.insert((database, name.to_string()), value);
@@ -148,18 +151,21 @@ impl Metrics {
         self.0
             .keys()
             .map(|(database, _)| database.clone())
+            .filter(|database| !database.is_empty())
             .collect()
     }
 }
 
 /// Every metric that the queries tell.
 pub fn all_names() -> BTreeSet<String> {
-    let columns = QUERIES
-        .lines()
-        .filter_map(|line| line.strip_prefix("    - "));
-    let names = columns.map(|name| name.trim_end_matches(':'));
+    let (mut names, mut query) = (BTreeSet::new(), "");
+    for line in QUERIES.lines() {
+        if let Some(column) = line.strip_prefix("    - ") {
+            names.insert(format!("{query}_{}", column.trim_end_matches(':')));
+        } else if line.starts_with("pg_incrbackup") {
+            query = line.trim_end_matches(':');
+        }
+    }
+    names.remove("pg_incrbackup_database");
     names
-        .filter(|name| *name != "database")
-        .map(|name| format!("pg_incrbackup_{name}"))
-        .collect()
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms (files and directories of `src`), the lowest first.
-const FLOORS: [&str; 25] = [
+const FLOORS: [&str; 26] = [
     "cluster_changes",
     "pg",
     "settings",
@@ -25,6 +25,7 @@ const FLOORS: [&str; 25] = [
     "drill",
     "as_of",
     "lost_extension",
+    "automatic_setup",
     "health",
     "effects",
     "output_plugin",
@@ -35,8 +36,9 @@ const FLOORS: [&str; 25] = [
 ];
 
 /// The rooms of `crates/archive/src`, the lowest first.
-const FLOORS_OF_ARCHIVE: [&str; 38] = [
+const FLOORS_OF_ARCHIVE: [&str; 39] = [
     "escape",
+    "selection",
     "literal",
     "failpoint",
     "lsn",

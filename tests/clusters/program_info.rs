@@ -346,6 +346,38 @@ fn several_databases_are_shown_and_a_damaged_one_hides_none_of_them() {
     );
 }
 
+/// On Debian whoever tries it first is not the server's user.
+#[test]
+fn an_archive_that_another_user_may_not_read_is_not_said_to_be_missing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let closed = directory.path().join("closed");
+    fs::create_dir_all(closed.join("shop/chain-1")).expect("it can be made");
+    let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+    fs::set_permissions(directory.path(), mode(0o755)).expect("it is ours");
+    fs::set_permissions(&closed, mode(0o000)).expect("it is ours");
+    let program = harness::program_directory().join("pg_incrbackup");
+    for (command, below) in [("info", ""), ("restore", "shop"), ("verify", "shop")] {
+        // As the server's user if this is root, who may read everything.
+        let mut command_line = Cluster::builder()
+            .installation()
+            .command(&program.display().to_string());
+        command_line
+            .args([command, "--archive"])
+            .arg(closed.join(below));
+        if command == "restore" {
+            command_line.args(["--target", "dbname=x"]);
+        }
+        let output = command_line.output().expect("it can be run");
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert!(
+            said.contains("permission denied") && said.contains("sudo -u postgres"),
+            "{said}"
+        );
+    }
+    fs::set_permissions(&closed, mode(0o755)).expect("it is ours");
+}
+
 #[test]
 fn what_is_no_archive_is_said_to_be_none() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -168,6 +168,12 @@ impl Cluster {
             ("log_checkpoints", "off"),
             ("shared_preload_libraries", "'pg_incrbackup'"),
             ("pg_incrbackup.base_schedule", "''"),
+            // Tests read the files.
+            ("pg_incrbackup.compression", "none"),
+            ("pg_incrbackup.base_format", "plain"),
+            ("pg_incrbackup.base_spread", "0"),
+            // Nobody misses the backup of what they restore.
+            ("pg_incrbackup.databases", "'!restored*'"),
         ];
         Builder {
             installation: Installation::under_test(),

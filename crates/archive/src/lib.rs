@@ -22,6 +22,7 @@
 //! | [`storage`] | where a reader gets the files: a directory, a running server |
 //! | [`drills`], [`moment`] | what drills found; the place in the stream of what a snapshot sees |
 //! | [`listing`], [`verify`] | what is there, and whether it is sound |
+//! | [`selection`] | which databases of a cluster are meant to be backed up |
 //! | [`restore`] | `restore.sh` and `README.txt` |
 //!
 //! Capture, in short:
@@ -78,6 +79,7 @@ pub mod retention;
 pub mod schema_note;
 mod sealed;
 pub mod segment;
+pub mod selection;
 pub mod snapshot;
 pub mod sqlstate;
 pub mod storage;

@@ -95,8 +95,9 @@ pub enum Command {
 
     /// Whether a database of a running server can be backed up, and what to do where not
     ///
-    /// Asks by queries, as a superuser or as a member of pg_monitor, with or without the extension. The exit status is 1 if
-    /// something is missing.
+    /// As a superuser or as a member of pg_monitor. Where the extension is in the database it shows the rows of incr_check(),
+    /// elsewhere it asks by queries: what was found, what to write, and whether that needs a restart. Warnings are risks. The
+    /// exit status is 1 if something is missing.
     #[command(after_help = AFTER_HELP)]
     Check {
         /// The database, as a libpq connection string or URI

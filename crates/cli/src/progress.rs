@@ -157,13 +157,9 @@ impl Progress {
                 bar.set_message(format!("{}  {}", figures.text(), line(&state.file)));
             }
             Shown::Lines => {
-                let colon = if state.file.is_empty() { "" } else { ": " };
-                crate::output::tell!(
-                    "{}: {}{colon}{}",
-                    line(&state.phase),
-                    figures.text(),
-                    line(&state.file)
-                );
+                let mut parts = vec![line(&state.phase), figures.text(), line(&state.file)];
+                parts.retain(|part| !part.is_empty());
+                crate::output::tell!("{}", parts.join(": "));
             }
             Shown::Json => {
                 let progress = serde_json::json!({
@@ -199,7 +195,11 @@ impl Figures {
         }
     }
 
+    /// Nothing before the first byte of nobody knows how many.
     fn text(&self) -> String {
+        if (self.done, self.total) == (0, None) {
+            return String::new();
+        }
         let mut text = size(self.done);
         if let Some(total) = self.total {
             let percent = (self.done.min(total) * 100)
@@ -242,5 +242,6 @@ mod tests {
         );
         assert_eq!(after(0, Some(0), 9), "0 bytes of 0 bytes (100 %)");
         assert_eq!(after(100, None, 1), "100 bytes, 100 bytes/s");
+        assert_eq!(after(0, None, 5), "");
     }
 }

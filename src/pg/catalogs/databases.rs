@@ -1,10 +1,32 @@
 //! The cluster's databases, for a process that is not connected to any of them.
 
+use std::ffi::CStr;
+
 use pgrx::prelude::*;
 
-/// OIDs of all databases. Needs a transaction; pg_database is a shared catalog, which can be scanned
-/// without a database (as the autovacuum launcher does).
+/// A row of pg_database.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pub oid: pg_sys::Oid,
+    /// Byte for byte: its encoding is not recorded anywhere.
+    pub name: Vec<u8>,
+    /// False also for one whose DROP DATABASE was interrupted.
+    pub allows_connections: bool,
+    /// -1: none.
+    pub connection_limit: i32,
+}
+
+/// DATCONNLIMIT_INVALID_DB of catalog/pg_database.h.
+const INVALID: i32 = -2;
+
+/// OIDs of all databases. Needs a transaction.
 pub fn all() -> Vec<pg_sys::Oid> {
+    rows().into_iter().map(|database| database.oid).collect()
+}
+
+/// All databases. Needs a transaction; pg_database is a shared catalog, which can be scanned without a database (as the
+/// autovacuum launcher does).
+pub fn rows() -> Vec<Database> {
     let mut databases = Vec::new();
     // SAFETY: a plain scan of a shared catalog; each tuple is read before the next is asked for.
     unsafe {
@@ -17,7 +39,15 @@ pub fn all() -> Vec<pg_sys::Oid> {
                 break;
             }
             let form = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_database>(tuple);
-            databases.push((*form).oid);
+            let form = &*form;
+            databases.push(Database {
+                oid: form.oid,
+                name: CStr::from_ptr(form.datname.data.as_ptr())
+                    .to_bytes()
+                    .to_vec(),
+                allows_connections: form.datallowconn && form.datconnlimit != INVALID,
+                connection_limit: form.datconnlimit,
+            });
         }
         end_scan(scan);
         pg_sys::table_close(relation, lock);

@@ -1,6 +1,6 @@
 //! Settings with check hooks, which PostgreSQL calls as C functions.
 
-use std::ffi::{c_char, c_void, CStr, CString};
+use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::str::FromStr;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
@@ -44,6 +44,56 @@ pub fn define_command(
     setting: &'static GucSetting<Option<CString>>,
 ) {
     define_checked(name, short, long, setting, Some(check_command));
+}
+
+/// A setting that is a list of databases, or empty.
+pub fn define_databases(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+) {
+    define_checked(name, short, long, setting, Some(check_databases));
+}
+
+/// Whether 0 is one of the values of a setting of [`define_span`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Zero {
+    Allowed,
+    Refused,
+}
+
+/// A time in minutes that is meant to be an hour or longer: a number without a unit is refused where somebody may have
+/// meant days. -1 is allowed if it is not below `min`.
+pub fn define_span(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<i32>,
+    min: i32,
+    zero: Zero,
+) {
+    let check: pg_sys::GucIntCheckHook = match zero {
+        Zero::Allowed => Some(check_span_or_zero),
+        Zero::Refused => Some(check_span),
+    };
+    let (context, unit) = (GucContext::Sighup, GucFlags::UNIT_MIN);
+    // SAFETY: the check hooks below are guarded and follow guc.h's signature.
+    unsafe {
+        GucRegistry::define_int_guc_with_hooks(
+            name,
+            short,
+            long,
+            setting,
+            min,
+            i32::MAX,
+            context,
+            unit,
+            check,
+            None,
+            None,
+        )
+    }
 }
 
 /// A setting that holds connection parameters, in libpq's keyword=value form, without a password; or empty.
@@ -157,6 +207,59 @@ unsafe extern "C-unwind" fn check_compression(
     refuse_with_hint(
         &why,
         c"Use 'none', 'gzip' or 'zstd', optionally with a level, as in 'zstd:3'.",
+    )
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_databases(
+    value: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: guc.c hands over a pointer to a NUL-terminated string.
+    let list = unsafe { CStr::from_ptr(*value) };
+    let Ok(text) = list.to_str() else {
+        return ensure_utf8(list, c"Use a name with * in place of other characters.");
+    };
+    let refused = archive::selection::Selection::from_str(text).err();
+    let Some(why) = refused.and_then(|why| CString::new(why).ok()) else {
+        return true;
+    };
+    refuse_with_hint(
+        &why,
+        c"Write names separated by commas, as in 'shop, tenant_*', or '*, !scratch' for every database but one. Names with commas, spaces or quotes need double quotes.",
+    )
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_span(
+    value: *mut c_int,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: guc.c hands over a pointer to the new value.
+    is_span(unsafe { *value }, Zero::Refused)
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_span_or_zero(
+    value: *mut c_int,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: guc.c hands over a pointer to the new value.
+    is_span(unsafe { *value }, Zero::Allowed)
+}
+
+/// False, and the detail is set, for less than an hour.
+fn is_span(minutes: i32, zero: Zero) -> bool {
+    if !(0..60).contains(&minutes) || minutes == 0 && zero == Zero::Allowed {
+        return true;
+    }
+    let detail = CString::new(format!("{minutes} minutes are less than an hour."));
+    refuse_with_hint(
+        &detail.unwrap_or_default(),
+        c"A number without a unit counts minutes: write '7d' for seven days, '12h' for twelve hours.",
     )
 }
 

@@ -10,6 +10,7 @@ pub mod session;
 pub mod shared;
 pub mod signals;
 pub mod table_rows;
+pub mod title;
 pub mod transaction;
 pub(in crate::pg) mod untrusted;
 pub mod wake;
@@ -289,10 +290,28 @@ pub fn temporary_directory() -> PathBuf {
     data_directory().join(path)
 }
 
-/// The directory of loadable libraries.
+/// The directory of loadable libraries that belongs to the installation: `$libdir`.
 pub fn library_directory() -> PathBuf {
     // SAFETY: pkglib_path is set at server start and never changes.
     path_of(unsafe { CStr::from_ptr((&raw const pg_sys::pkglib_path).cast()) })
+}
+
+/// The file of a library with this name, where dynamic_library_path has one (find_in_dynamic_libpath of dfmgr.c): an
+/// extension may be outside the installation. If there is none, where the installation would have it.
+pub fn library(name: &str) -> PathBuf {
+    let own = library_directory();
+    let path = guc::value(c"dynamic_library_path").unwrap_or_default();
+    let file = format!("{name}.so");
+    let directories = path
+        .split(':')
+        .map(|part| match part.strip_prefix("$libdir") {
+            Some(below) => own.join(below.trim_start_matches('/')),
+            None => PathBuf::from(part),
+        });
+    let mut files = directories.map(|directory| directory.join(&file));
+    files
+        .find(|file| file.is_absolute() && file.exists())
+        .unwrap_or_else(|| own.join(&file))
 }
 
 /// True while an operating system process with that id exists: the launcher is not connected to a database,

@@ -135,6 +135,15 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// The entries whose rows (or large objects) have begun, from the entry number `from` of the text on, and how many entries
+    /// there are by now.
+    pub fn begun(&self, from: usize) -> (impl Iterator<Item = &Entry>, usize) {
+        let places = self.places.iter().skip(from);
+        let begun = places.filter(|place| place.is_data);
+        let entries = begun.map(|place| &self.toc.entries[place.entry]);
+        (entries, self.places.len())
+    }
+
     /// The positions, in the order of the text. Fails unless it was complete and contained every entry.
     pub fn finish(self) -> io::Result<Vec<Place>> {
         if !self.is_complete || !self.line.is_empty() || !matches!(self.state, State::Own(false)) {

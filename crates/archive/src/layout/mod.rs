@@ -13,4 +13,4 @@ pub use chain::{ChainDir, ChainEnd, ChainInfo, NewChain};
 pub use database::DatabaseDir;
 pub use lookup::Directories;
 pub use names::{BaseName, GlobalsName, SegmentName, Stored};
-pub use root::ArchiveRoot;
+pub use root::{ArchiveRoot, Standing};

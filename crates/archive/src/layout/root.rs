@@ -16,6 +16,16 @@ use crate::durable;
 use crate::error::{DirectoryError, Error, Result};
 use crate::owner::OWNER_JSON;
 
+/// What is left to do to a directory that can be the root of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Ready,
+    /// It does not exist.
+    ToBeMade,
+    /// It is empty, and others can access it.
+    ToBeClosed,
+}
+
 /// A checked root directory.
 #[derive(Debug, Clone)]
 pub struct ArchiveRoot {
@@ -26,33 +36,44 @@ impl ArchiveRoot {
     /// Checks the directory and creates it (mode 0700) if it is missing. The mode of an existing empty
     /// directory of ours is set; one with content that others can access is refused.
     pub fn open(path: &Path, data_directory: &Path) -> std::result::Result<Self, DirectoryError> {
+        match Self::examine(path, data_directory)? {
+            Standing::Ready => {}
+            Standing::ToBeMade => make(path)?,
+            Standing::ToBeClosed => fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+                .map_err(DirectoryError::io("change the mode of", path))?,
+        }
+        Ok(ArchiveRoot {
+            path: path.to_owned(),
+        })
+    }
+
+    /// The checks of [`ArchiveRoot::open`] alone: nothing is changed.
+    pub fn examine(
+        path: &Path,
+        data_directory: &Path,
+    ) -> std::result::Result<Standing, DirectoryError> {
         if !path.is_absolute() {
             return Err(DirectoryError::NotAbsolute(path.to_owned()));
         }
         let metadata = match fs::symlink_metadata(path) {
-            Ok(metadata) => Some(metadata),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                ensure_makeable(path, data_directory)?;
+                return Ok(Standing::ToBeMade);
+            }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 return Err(DirectoryError::MissingParent(path.to_owned()));
             }
             Err(error) => return Err(DirectoryError::io("stat", path)(error)),
         };
-        match metadata {
-            None => make(path, data_directory)?,
-            Some(metadata) if metadata.is_symlink() => {
-                return Err(DirectoryError::Symlink(path.to_owned()));
-            }
-            Some(metadata) if !metadata.is_dir() => {
-                return Err(DirectoryError::NotADirectory(path.to_owned()));
-            }
-            Some(metadata) => {
-                ensure_apart(path, path, data_directory)?;
-                ensure_ours(path, &metadata)?;
-            }
+        if metadata.is_symlink() {
+            return Err(DirectoryError::Symlink(path.to_owned()));
         }
-        Ok(ArchiveRoot {
-            path: path.to_owned(),
-        })
+        if !metadata.is_dir() {
+            return Err(DirectoryError::NotADirectory(path.to_owned()));
+        }
+        ensure_apart(path, path, data_directory)?;
+        ensure_ours(path, &metadata)
     }
 
     /// Its path.
@@ -77,13 +98,17 @@ impl ArchiveRoot {
     }
 }
 
-fn make(path: &Path, data_directory: &Path) -> std::result::Result<(), DirectoryError> {
+/// Whether a directory that does not exist can be created.
+fn ensure_makeable(path: &Path, data_directory: &Path) -> std::result::Result<(), DirectoryError> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     if !parent.is_dir() {
         return Err(DirectoryError::MissingParent(path.to_owned()));
     }
     ensure_apart(path, parent, data_directory)?;
-    ensure_writable(parent, path)?;
+    ensure_writable(parent, path)
+}
+
+fn make(path: &Path) -> std::result::Result<(), DirectoryError> {
     match durable::create_dir(path) {
         Ok(()) => Ok(()),
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -136,7 +161,10 @@ fn ensure_writable(existing: &Path, path: &Path) -> std::result::Result<(), Dire
     }
 }
 
-fn ensure_ours(path: &Path, metadata: &fs::Metadata) -> std::result::Result<(), DirectoryError> {
+fn ensure_ours(
+    path: &Path,
+    metadata: &fs::Metadata,
+) -> std::result::Result<Standing, DirectoryError> {
     let expected = rustix::process::geteuid().as_raw();
     if metadata.uid() != expected {
         return Err(DirectoryError::WrongOwner {
@@ -151,7 +179,7 @@ fn ensure_ours(path: &Path, metadata: &fs::Metadata) -> std::result::Result<(), 
     }
     ensure_writable(path, path)?;
     if mode & 0o077 == 0 {
-        return Ok(());
+        return Ok(Standing::Ready);
     }
     if fs::read_dir(path)
         .map_err(DirectoryError::io("read", path))?
@@ -163,8 +191,7 @@ fn ensure_ours(path: &Path, metadata: &fs::Metadata) -> std::result::Result<(), 
             mode,
         });
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
-        .map_err(DirectoryError::io("change the mode of", path))
+    Ok(Standing::ToBeClosed)
 }
 
 /// True if a directory is a database's.

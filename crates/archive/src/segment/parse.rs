@@ -6,6 +6,7 @@
 //! but a lost page of a file system does. LSN order and the footer's counts are checked by `summary`.
 
 mod line;
+mod rows;
 mod standing;
 
 use std::io::{self, BufReader, Read};

@@ -68,54 +68,73 @@ const NEUTRAL: [Setting; 21] = [
     },
 ];
 
-/// Which of them a server takes from this user. Only an attempt shows it.
+/// Which of them a server takes from this user. Only an attempt shows it: whatever a session asked, a login trigger would
+/// have run before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted {
     new: bool,
     superusers: bool,
+    /// The first attempt at a server. A superuser's refusal is not written to the server's log.
+    is_question: bool,
 }
 
-/// What servers took of which user in sessions before: each refusal costs a connection.
+/// From this version on servers know the new ones.
+const FIRST_WITH_NEW: u32 = 17;
+
+/// What servers took of which user in sessions before: the first contact costs a connection more.
 static TAKEN: Mutex<BTreeMap<String, Accepted>> = Mutex::new(BTreeMap::new());
 
 impl Accepted {
     /// The first attempt.
-    pub fn all() -> Accepted {
+    fn question() -> Accepted {
         Accepted {
             new: true,
             superusers: true,
+            is_question: true,
         }
     }
 
-    /// The first attempt at a server as this user, which may have refused some before.
+    /// The first attempt at a server as this user, which may have been asked before.
     pub fn at(server: &str) -> Accepted {
         let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.get(server).copied().unwrap_or_else(Accepted::all)
+        taken
+            .get(server)
+            .copied()
+            .unwrap_or_else(Accepted::question)
     }
 
-    /// What the next attempt begins with, if the server's version (as `server_version_num`) is why it refused new ones. A
-    /// server keeps its version while a restore uses it.
-    pub fn keep(self, server: &str, version: u32) {
-        const FIRST_WITH_NEW: u32 = 170_000;
-        if self.new == (version >= FIRST_WITH_NEW) {
-            let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-            taken.insert(server.to_owned(), self);
-        }
+    /// With what the next session at that server begins.
+    pub fn keep(self, server: &str) {
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.insert(server.to_owned(), self);
+    }
+
+    /// The next attempt after a session was opened at a server of this major version; `None` if it is one to work with.
+    pub fn after_session(self, major: u32) -> Option<Accepted> {
+        let next = Accepted {
+            new: major >= FIRST_WITH_NEW,
+            is_question: false,
+            ..self
+        };
+        (next != self).then_some(next)
     }
 
     /// The next attempt after this refusal; `None` if it had another reason.
     pub fn after(self, error: &tokio_postgres::Error) -> Option<Accepted> {
         use tokio_postgres::error::SqlState;
+        let fewer = Accepted {
+            new: false,
+            is_question: false,
+            ..self
+        };
         match error.code() {
             // unrecognized configuration parameter
-            Some(code) if *code == SqlState::UNDEFINED_OBJECT && self.new => {
-                Some(Accepted { new: false, ..self })
-            }
+            Some(code) if *code == SqlState::UNDEFINED_OBJECT && self.new => Some(fewer),
             // permission denied to set parameter
             Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE && self.superusers => {
                 Some(Accepted {
                     superusers: false,
-                    ..self
+                    ..fewer
                 })
             }
             _ => None,
@@ -134,7 +153,10 @@ impl Accepted {
             let value = setting.value.replace(' ', "\\ ");
             format!(" -c {}={value}", setting.name)
         };
-        self.settings().map(option).collect()
+        // Before them: what is refused behind it is not logged.
+        let quiet = self.is_question.then_some(" -c log_min_messages=panic");
+        let quiet = quiet.unwrap_or_default().to_owned();
+        quiet + &self.settings().map(option).collect::<String>()
     }
 }
 
@@ -165,16 +187,38 @@ mod tests {
 
     #[test]
     fn settings_are_options_of_a_server() {
-        let options = Accepted::all().options();
-        assert!(options.contains(" -c search_path=pg_catalog,pg_temp -c role=none"));
+        let options = Accepted::question().options();
+        assert!(options.starts_with(
+            " -c log_min_messages=panic -c search_path=pg_catalog,pg_temp -c role=none"
+        ));
         assert!(options.contains(" -c default_transaction_isolation=read\\ committed"));
         assert!(options.contains(" -c event_triggers=off"));
         let plain = Accepted {
             new: false,
             superusers: false,
+            is_question: false,
         };
         assert!(!plain.options().contains("event_triggers"));
         assert!(!plain.options().contains("session_replication_role"));
         assert!(!plain.options().contains("transaction_timeout"));
+        assert!(!plain.options().contains("log_min_messages"));
+    }
+
+    #[test]
+    fn a_server_is_asked_once_what_it_takes() {
+        let question = Accepted::question();
+        let known = question.after_session(18).expect("it was a question");
+        assert!(known.options().contains("transaction_timeout"));
+        assert_eq!(known.after_session(18), None);
+        // Of a role that is no superuser, only a session shows the version.
+        let few = Accepted {
+            new: false,
+            superusers: false,
+            is_question: false,
+        };
+        assert_eq!(few.after_session(15), None);
+        let more = few.after_session(17).expect("the server knows more");
+        assert!(more.options().contains("transaction_timeout"));
+        assert!(!more.options().contains("event_triggers"));
     }
 }

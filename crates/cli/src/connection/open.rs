@@ -132,7 +132,7 @@ impl Attempt<'_> {
         let rows = client.query_typed(query, &[]).await.map_err(Error::from)?;
         let (version, is_standby): (&str, bool) = (rows[0].get(0), rows[0].get(1));
         let version = version.parse().unwrap_or(0);
-        accepted.keep(&self.server(), version);
+        accepted.keep(&self.server());
         match (self.wanted, is_standby) {
             (Wanted::Primary, true) => {
                 return Err(Failure::passing(format!(
@@ -267,7 +267,13 @@ impl Attempt<'_> {
                 Some(tls) => open(&config, tls.clone(), warnings).await,
             };
             let error = match connected {
-                Ok(client) => return Ok((client, accepted)),
+                Ok((client, major)) => match accepted.after_session(major) {
+                    None => return Ok((client, accepted)),
+                    Some(next) => {
+                        accepted = next;
+                        continue;
+                    }
+                },
                 Err(error) => error,
             };
             if let Some(fewer) = accepted.after(&error) {
@@ -318,18 +324,23 @@ impl Attempt<'_> {
     }
 }
 
+/// A session, and the major version of its server.
 async fn open<T>(
     config: &Config,
     tls: T,
     warnings: &Warnings,
-) -> std::result::Result<Client, tokio_postgres::Error>
+) -> std::result::Result<(Client, u32), tokio_postgres::Error>
 where
     T: tokio_postgres::tls::MakeTlsConnect<Socket>,
     T::Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (client, connection) = config.connect(tls).await?;
+    // Reported with every session's start: "17.2 (Debian …)", "18beta1".
+    let version = connection.parameter("server_version").unwrap_or_default();
+    let digits = version.find(|it: char| !it.is_ascii_digit());
+    let major = version[..digits.unwrap_or(version.len())].parse();
     tokio::spawn(drive(connection, Arc::clone(warnings)));
-    Ok(client)
+    Ok((client, major.unwrap_or(0)))
 }
 
 /// Carries the session's messages until it ends, and collects its warnings.

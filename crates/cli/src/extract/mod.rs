@@ -11,7 +11,9 @@ mod format;
 pub mod sink;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use archive::storage::Storage;
 use archive_query::past::{Nobody, Past};
 use clap::{ArgGroup, Args, ValueEnum};
 
@@ -22,6 +24,7 @@ use crate::output::Output;
 use crate::past::{self, Prepared};
 use crate::restore::part;
 use crate::restore::plan::{Moment, Plan, Wish};
+use crate::source::counted::Counted;
 use crate::source::{self, Source};
 use format::Writer;
 use sink::Sink;
@@ -106,9 +109,13 @@ pub fn run(options: &Extract, output: &Output) -> Result<Outcome> {
     }
     // Before the work: the file must not exist.
     let mut sink = Sink::open(options.output.as_deref())?;
-    let progress = output.progress();
+    let progress = Arc::new(output.progress());
     progress.phase("rows as of the moment", None);
-    let mut past = prepared.open(&source.storage, options.allow_lost)?;
+    let counted: Arc<dyn Storage> = Arc::new(Counted {
+        inner: Arc::clone(&source.storage),
+        progress: Arc::clone(&progress),
+    });
+    let mut past = prepared.open(&counted, options.allow_lost)?;
     past.advance(&mut Nobody)?;
     let rows = write(options, &prepared, &mut past, oid, &mut sink)?;
     sink.finish()?;

@@ -3,6 +3,7 @@
 pub mod counted;
 mod server;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,11 +36,7 @@ pub fn all(archive: &Archive) -> Result<Vec<Source>> {
         }]);
     }
     let directory = archive.archive.as_ref().expect("clap requires one of them");
-    if !directory.is_dir() {
-        let message = format!("there is no directory \"{}\"", directory.display());
-        let hint = "--archive takes pg_incrbackup.directory, a database's directory in it, or a copy of either.";
-        return Err(Error::failed(message, hint));
-    }
+    ensure_readable(directory)?;
     if let Some(name) = &archive.database {
         let below = directory.join(percent_encode_name(name));
         if !is_database(&below) {
@@ -66,6 +63,27 @@ pub fn all(archive: &Archive) -> Result<Vec<Source>> {
         return Err(Error::failed(message, hint));
     }
     Ok(found)
+}
+
+/// Fails unless it is a directory that this user may read: an archive is its server's alone (mode 0700), and seen by
+/// another user it must not look as if it were not there.
+fn ensure_readable(directory: &Path) -> Result<()> {
+    let Err(error) = std::fs::read_dir(directory) else {
+        return Ok(());
+    };
+    let shown = directory.display();
+    match error.kind() {
+        ErrorKind::PermissionDenied => Err(Error::failed(
+            format!("could not read directory \"{shown}\": permission denied"),
+            "Only the server's user can read an archive: run this as that user (sudo -u postgres), or with a copy of the files.",
+        )),
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Err(Error::failed(
+            format!("there is no directory \"{shown}\""),
+            "--archive takes pg_incrbackup.directory, a database's directory in it, or a copy of either.",
+        )),
+        // Something of the disk, say: the error of whoever reads it says what.
+        _ => Ok(()),
+    }
 }
 
 /// A database's directory has a chain.

@@ -4,6 +4,7 @@
 //! elsewhere. [`collect`] gathers what it shows ([`facts`]) from the manifests and the segments' indexes,
 //! [`page`] makes the HTML, [`charts`] its drawings, [`text`] the texts in them.
 
+pub mod beside;
 pub mod charts;
 pub mod collect;
 pub mod facts;
@@ -20,6 +21,7 @@ use archive::error::{Error, Result};
 use archive::layout::DatabaseDir;
 use archive::time::Time;
 
+pub use beside::Section;
 pub use facts::Report;
 
 /// The name of the page.
@@ -41,12 +43,13 @@ pub struct Health {
 pub fn write<E: From<Error>>(
     database: &DatabaseDir,
     health: &[Health],
+    sections: &[Section],
     now: Time,
     may_write_indexes: bool,
     between: &mut dyn FnMut() -> std::result::Result<(), E>,
 ) -> std::result::Result<PathBuf, E> {
     let report = collect::collect(database, now, may_write_indexes, between)?;
-    let html = page::html(&report, health);
+    let html = page::html(&report, health, sections);
     Ok(put(database, &html)?)
 }
 

@@ -3,6 +3,7 @@
 
 use maud::{html, Markup, PreEscaped, DOCTYPE};
 
+use super::beside::{self, Section};
 use super::charts;
 use super::facts::{Base, Report, Table};
 use super::text::{count, moment, size, span, visible};
@@ -18,7 +19,7 @@ const STYLE: &str = include_str!("../../templates/report.css");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// The whole page.
-pub fn html(report: &Report, health: &[Health]) -> String {
+pub fn html(report: &Report, health: &[Health], sections: &[Section]) -> String {
     let level = worst(health);
     let name = visible(&report.database);
     let page = html! {
@@ -51,6 +52,7 @@ pub fn html(report: &Report, health: &[Health]) -> String {
                     (days(report))
                     (tables(report))
                     (bases(report))
+                    @for section in sections { (beside::section(section)) }
                     (ddl(report))
                     footer {
                         p {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{TimeDelta, Timelike};
 
 use super::facts::{Base, Chain, Day, Ddl, Report, Segment, Stretch, Table};
-use super::{page, Health};
+use super::{page, Health, Section};
 use archive::layout::BaseName;
 use archive::time::{parse_iso, Time};
 use archive::Lsn;
@@ -159,6 +159,44 @@ fn health() -> Vec<Health> {
     }]
 }
 
+/// What a server knows beside the files.
+fn sections() -> Vec<Section> {
+    let text = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect();
+    vec![
+        Section {
+            id: "drills",
+            title: "Drills",
+            facts: vec![("Last passed".to_owned(), "2026-11-20 03:00:12".to_owned())],
+            columns: vec!["Started", "Result", "Took", "Restored to", "Found"],
+            rows: vec![
+                text(&[
+                    "2026-11-20 03:00:12",
+                    "passed",
+                    "81.4 s",
+                    "a throwaway server",
+                    "41 tables, 61022 rows match",
+                ]),
+                text(&[
+                    "2026-11-13 03:00:10",
+                    "failed",
+                    "78.0 s",
+                    "a throwaway server",
+                    "<i>found</i>",
+                ]),
+            ],
+            ..Section::default()
+        },
+        Section {
+            id: "offsite",
+            title: "Copies off-site",
+            remark:
+                "pg_incrbackup.archive_command is not set: this program copies nothing elsewhere."
+                    .to_owned(),
+            ..Section::default()
+        },
+    ]
+}
+
 #[test]
 fn the_page_shows_everything_and_escapes_it() {
     let report = sample();
@@ -166,7 +204,7 @@ fn the_page_shows_everything_and_escapes_it() {
     assert_eq!(report.windows().len(), 2);
     let mut health = health();
     health[0].reasons.push("<b>bold</b>".to_owned());
-    let html = page::html(&report, &health);
+    let html = page::html(&report, &health, &sections());
     for shown in [
         "chain-1",
         "order_lines",
@@ -174,6 +212,9 @@ fn the_page_shows_everything_and_escapes_it() {
         "83 % full",
         "Gap of 7 h",
         "not shown: it may",
+        "a throwaway server",
+        "&lt;i&gt;found&lt;/i&gt;",
+        "copies nothing elsewhere",
     ] {
         assert!(html.contains(shown), "{shown}");
     }
@@ -194,7 +235,7 @@ fn an_empty_archive_has_a_page() {
         generated_at: now(),
         ..Report::default()
     };
-    let html = page::html(&report, &[]);
+    let html = page::html(&report, &[], &[]);
     assert!(html.contains("The archive is empty") && html.contains("nothing can be restored"));
 }
 
@@ -202,5 +243,5 @@ fn an_empty_archive_has_a_page() {
 #[ignore = "writes the page of docs/report.png to the path of SAMPLE"]
 fn write_the_sample() {
     let path = std::env::var("SAMPLE").unwrap();
-    std::fs::write(path, page::html(&sample(), &health())).unwrap();
+    std::fs::write(path, page::html(&sample(), &health(), &sections())).unwrap();
 }

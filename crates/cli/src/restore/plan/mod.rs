@@ -4,6 +4,7 @@
 //! names the snapshot that it was dumped under, and a transaction that this snapshot sees is in the dump; every other
 //! one, in commit order, is applied.
 
+mod ahead;
 mod base;
 mod chain;
 mod choice;

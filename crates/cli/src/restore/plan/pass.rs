@@ -9,6 +9,7 @@ use archive::Lsn;
 use archive_query::catalog::{Base, Segment};
 use archive_query::history::index;
 
+use super::ahead::{self, Ahead};
 use super::choice::Choice;
 use super::moment::Moment;
 use super::segment::{self, Facts, Found, Needs};
@@ -43,9 +44,17 @@ impl Choice<'_> {
         } else {
             BTreeSet::new()
         };
-        for segment in &self.chain.segments[first..] {
+        // Of a part few are read.
+        let count = if self.wish.is_part {
+            1
+        } else {
+            ahead::at_once()
+        };
+        let mut ahead = Ahead::new(count);
+        let segments = &self.chain.segments[first..];
+        for (nth, segment) in segments.iter().enumerate() {
             let moment = &self.wish.moment;
-            let (storage, needs) = (self.storage, &mut passed.needs);
+            let storage = self.storage;
             let outlined = if indexes.contains(&segment.name.to_string()) {
                 outline::of(storage, self.chain, segment, moment, passed.found)?
             } else {
@@ -54,8 +63,14 @@ impl Choice<'_> {
             let (facts, outline) = match outlined {
                 Some((facts, outline)) => (facts, Some(outline)),
                 None => {
-                    let found = passed.found;
-                    let facts = segment::read(storage, self.chain, segment, moment, found, needs)?;
+                    let read = |segment: &Segment| {
+                        let (found, mut needs) = (Found::default(), Needs::default());
+                        segment::read(storage, self.chain, segment, moment, found, &mut needs)
+                            .map(|facts| (facts, needs))
+                    };
+                    let (mut facts, needs) = ahead.read(&segments[nth..], read)?;
+                    passed.needs.absorb(needs);
+                    facts.found = passed.found.then(facts.found);
                     (facts, None)
                 }
             };

@@ -110,6 +110,19 @@ impl Needs {
         !has_changes && !has_facts && self.lost.is_empty()
     }
 
+    /// Adds those of the transactions behind these.
+    pub fn absorb(&mut self, behind: Needs) {
+        for (name, is_superuser) in behind.roles {
+            self.role(name, is_superuser);
+        }
+        for (name, before) in behind.tablespaces {
+            self.tablespaces.entry(name).or_insert(before);
+        }
+        self.lost.extend(behind.lost);
+        self.changes.extend(behind.changes);
+        self.text_only = self.text_only.take().or(behind.text_only);
+    }
+
     /// The last change makes a table, by this statement.
     fn has_made(&mut self, create: &[u8]) {
         if let Some(change) = self.changes.last_mut() {
@@ -149,6 +162,17 @@ impl Found {
         }
     }
 
+    /// With what was found in the segment behind these.
+    pub fn then(self, behind: Found) -> Found {
+        match behind.last {
+            Some(_) => behind,
+            None => Found {
+                last: self.last,
+                beyond: self.beyond.or(behind.beyond),
+            },
+        }
+    }
+
     /// Takes a commit into account, in the order of the segments.
     fn add(&mut self, moment: &Moment, lsn: Lsn, time: Option<Time>) {
         let Moment::Time(upto) = moment else {
@@ -185,10 +209,11 @@ pub fn read(
     let mut footer = None;
     // The statement that makes a table.
     let mut made: Option<Vec<u8>> = None;
-    while let Some((part, event)) = scanner
-        .next_line()
-        .map_err(storage::failed("read", storage, &file))?
-    {
+    loop {
+        let line = scanner.pass_rows(|_| ()).and_then(|_| scanner.next_line());
+        let Some((part, event)) = line.map_err(storage::failed("read", storage, &file))? else {
+            break;
+        };
         let Some(event) = event else {
             if let (Part::Block(is_last), Some(text)) = (part, &mut made) {
                 text.extend_from_slice(scanner.text());

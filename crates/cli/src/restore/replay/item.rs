@@ -35,6 +35,8 @@ pub enum What {
     },
     /// INSERT, UPDATE, DELETE and others of one line.
     Statement(Vec<u8>),
+    /// Changes of rows, each a line with its end; `Item::line` is that of the first.
+    Rows(Vec<u8>),
     /// The first line of a COPY block.
     Copy(Vec<u8>),
     /// Rows of it, each with its line end; `Item::line` is that of the first.

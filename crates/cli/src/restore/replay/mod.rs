@@ -320,6 +320,7 @@ impl<'a> Replay<'a> {
                 Ok(())
             }
             What::Statement(text) => self.statement(line, text).await,
+            What::Rows(lines) => self.rows(line, &lines).await,
             What::Copy(text) => self.begin_copy(line, text).await,
             What::CopyRows(rows) => self.copy_rows(line, rows).await,
             What::CopyEnd => self.end_copy().await,

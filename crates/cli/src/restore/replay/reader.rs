@@ -215,6 +215,9 @@ impl Reading {
         let mut block: Option<What> = None;
         let mut held = 0;
         while scanner.complete_offset() < complete {
+            if self.filter.is_none() && self.rows(scanner, applies)?.is_err() {
+                return Ok(Err(Stopped));
+            }
             let Some((part, event)) = scanner.next_line()? else {
                 break;
             };
@@ -274,6 +277,25 @@ impl Reading {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Changes of rows, as many as are at hand.
+    fn rows(
+        &mut self,
+        scanner: &mut Scanner<Counting>,
+        applies: bool,
+    ) -> io::Result<std::result::Result<(), Stopped>> {
+        let first = scanner.number() + 1;
+        let mut rows = Vec::new();
+        scanner.pass_rows(|lines| {
+            if applies {
+                rows.extend_from_slice(lines);
+            }
+        })?;
+        if rows.is_empty() {
+            return Ok(Ok(()));
+        }
+        Ok(self.out.add(first, rows.len(), What::Rows(rows)))
     }
 
     /// A statement of one line, if it is wanted.

@@ -1,10 +1,9 @@
 //! The scratch database of `--scratch`: an empty one of the role's, which is as it was in the end.
 
 use serde::{Deserialize, Serialize};
-use tokio_postgres::error::SqlState;
 
 use super::scratch::{comment, mark, Held, SCRATCH};
-use super::server::{drop_statement, ensure_empty, Found};
+use super::server::{drop_statement, ensure_empty, is_there, Found};
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::identifier;
@@ -74,15 +73,12 @@ const BEFORE: &str = "; before: ";
 impl Found {
     /// Takes it, as soon as no other restore has it.
     pub(super) async fn named_scratch(&self, name: &str) -> Result<Held> {
-        let within = Session::open(&self.conninfo, Some(name)).await;
-        let within = within.map_err(|error| match &error {
-            Error::Server(server) if server.code() == Some(&SqlState::UNDEFINED_DATABASE) => {
-                let message = format!("the database \"{name}\" of --scratch does not exist");
-                let hint = "Name an empty one that the role owns; without --scratch one is created and dropped again.";
-                Error::failed(message, hint)
-            }
-            _ => error,
-        })?;
+        if !is_there(&self.session, name).await? {
+            let message = format!("the database \"{name}\" of --scratch does not exist");
+            let hint = "Name an empty one that the role owns; without --scratch one is created and dropped again.";
+            return Err(Error::failed(message, hint));
+        }
+        let within = Session::open(&self.conninfo, Some(name)).await?;
         self.role.ensure_may_make(&within, name, true).await?;
         self.ensure_own_scratch(&within, name).await?;
         progress::lock_scratch(&within, name).await?;

@@ -181,24 +181,31 @@ pub(super) fn name_in(conninfo: &str) -> Result<String> {
     Ok(name)
 }
 
-/// A session in the database, or beside it; whether the database exists; where the session is.
+/// A session in the database, or beside it; whether the database exists; where the session is. Whether it exists is asked in
+/// another database first: connecting to one that does not exist leaves a FATAL in the server's log.
 pub(super) async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool, String)> {
-    let refusal = match Session::open(conninfo, None).await {
+    let mut refusal = None;
+    for other in ["postgres", "template1"] {
+        match Session::open(conninfo, Some(other)).await {
+            Ok(session) if is_there(&session, name).await? => break,
+            Ok(session) => return Ok((session, false, other.to_owned())),
+            // The server itself cannot be reached.
+            Err(error @ Error::Unavailable { .. }) => return Err(error),
+            // The role may not connect to it, or not with this password.
+            Err(error) => refusal = Some(error),
+        }
+    }
+    let error = match Session::open(conninfo, None).await {
         Ok(session) => return Ok((session, true, name.to_owned())),
         Err(error) => error,
     };
-    let is_missing = matches!(&refusal, Error::Server(error) if error.code() == Some(&SqlState::UNDEFINED_DATABASE));
-    if !is_missing {
-        return Err(refusal);
-    }
-    for other in ["postgres", "template1"] {
-        if let Ok(session) = Session::open(conninfo, Some(other)).await {
-            return Ok((session, false, other.to_owned()));
-        }
+    let is_missing = matches!(&error, Error::Server(error) if error.code() == Some(&SqlState::UNDEFINED_DATABASE));
+    if !is_missing || refusal.is_none() {
+        return Err(error);
     }
     let hint = "To create it, the program connects to the database postgres or template1; or create an empty one yourself.";
-    let message = format!("could not connect: {refusal}");
-    Err(refusal.with_message(message).with_hint(hint.to_owned()))
+    let message = format!("could not connect: {error}");
+    Err(error.with_message(message).with_hint(hint.to_owned()))
 }
 
 pub(super) async fn is_there(session: &Session, database: &str) -> Result<bool> {

@@ -117,9 +117,7 @@ impl Into<'_> {
         let mut common: Option<Columns> = None;
         for row in net.into_rows() {
             let mut sets = Columns::default();
-            row.layers
-                .iter()
-                .for_each(|layer| sets.add_all(&layer.sets));
+            row.layers().for_each(|layer| sets.add_all(&layer.sets));
             let kind = match (&row.origin, &row.key) {
                 (_, None) => Kind::Out,
                 (None, Some(_)) => Kind::New,

@@ -109,7 +109,7 @@ impl Into<'_> {
     /// The values that a row's lines set.
     fn values<'r>(&self, row: &'r Row) -> Result<Vec<Option<Value<'r>>>> {
         let mut values: Vec<Option<Value<'r>>> = vec![None; self.columns.len()];
-        for layer in &row.layers {
+        for layer in row.layers() {
             let order = &layer.sets.order;
             let statement = Statement::parse(&layer.text);
             let statement = statement.filter(|statement| statement.new.len() == order.len());

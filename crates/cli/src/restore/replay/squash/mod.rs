@@ -13,12 +13,15 @@
 //! | [`net`] | the net effect, by key |
 //! | [`table`] | what is collected of a table |
 //! | [`template`] | lines of one form, which are read fast |
+//! | [`many`] | many lines at once, of forms that are known |
 //! | [`definition`] | its columns and keys, by the catalog |
 //! | [`apply`], [`statements`], [`copies`] | how the target takes it |
 
 mod apply;
 mod copies;
 mod definition;
+mod key;
+mod many;
 mod net;
 mod statements;
 mod table;

@@ -4,13 +4,12 @@
 //! (none if it was deleted). Its values are kept as the lines that set them: a line that sets all columns that another has
 //! set replaces it, which is what a next UPDATE of the same row does. No line is parsed twice before it is applied.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::definition::Column;
+use hashbrown::HashTable;
 
-/// The values of a key's columns, as the fields of a COPY row.
-pub type Key = Rc<[u8]>;
+use super::definition::Column;
+use super::key::{hash_of, Key};
 
 /// Which file and line; the file is a number that the caller has given it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +18,8 @@ pub struct Place {
     pub line: u64,
 }
 
-/// Bytes that a row takes beside its texts, about.
+/// Bytes that a row takes beside its texts, about: its place among the others, which grow by doubling, and its number by
+/// its key.
 const OVERHEAD: usize = 320;
 
 /// Columns of a line, by their numbers.
@@ -84,6 +84,15 @@ pub struct Layer {
     pub text: Vec<u8>,
 }
 
+impl Layer {
+    fn new(sets: &Rc<Columns>, text: &[u8]) -> Layer {
+        Layer {
+            sets: Rc::clone(sets),
+            text: text.to_vec(),
+        }
+    }
+}
+
 /// A row.
 #[derive(Debug)]
 pub struct Row {
@@ -91,50 +100,68 @@ pub struct Row {
     pub origin: Option<Key>,
     /// The key that it has now.
     pub key: Option<Key>,
-    /// The oldest first.
-    pub layers: Vec<Layer>,
+    /// The newest line; it is the only one of most rows.
+    newest: Option<Layer>,
+    /// Those below it, the oldest first.
+    below: Vec<Layer>,
     /// Of the first line.
     pub place: Place,
 }
 
 impl Row {
+    /// Its lines, the oldest first.
+    pub fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.below.iter().chain(&self.newest)
+    }
+
     /// Puts a line over the others, and drops those of which nothing is seen any more. `text` is copied into the room of
     /// one that it replaces, if that is not much more.
-    fn cover(&mut self, sets: &Rc<Columns>, text: Vec<u8>) {
-        if let [only] = &mut self.layers[..] {
-            if Rc::ptr_eq(&only.sets, sets) {
+    fn cover(&mut self, sets: &Rc<Columns>, text: &[u8]) {
+        match &mut self.newest {
+            Some(newest) if self.below.is_empty() && Rc::ptr_eq(&newest.sets, sets) => {
                 // Short ones that follow a long one do not keep its room.
-                if only.text.capacity() > 2 * text.len() {
-                    only.text = text;
+                if newest.text.capacity() > 2 * text.len() {
+                    newest.text = text.to_vec();
                 } else {
-                    only.text.clear();
-                    only.text.extend_from_slice(&text);
+                    newest.text.clear();
+                    newest.text.extend_from_slice(text);
                 }
                 return;
             }
+            _ => {}
         }
         let mut seen = Columns::clone(sets);
-        let mut kept = vec![Layer {
-            sets: Rc::clone(sets),
-            text,
-        }];
-        for layer in self.layers.drain(..).rev() {
+        let mut kept = Vec::new();
+        let newest = self.newest.replace(Layer::new(sets, text));
+        for layer in newest.into_iter().chain(self.below.drain(..).rev()) {
             if !seen.covers(&layer.sets) {
                 seen.add_all(&layer.sets);
                 kept.push(layer);
             }
         }
         kept.reverse();
-        self.layers = kept;
+        self.below = kept;
     }
 
     /// Bytes that it takes, about.
     fn size(&self) -> usize {
         let keys = [&self.origin, &self.key].into_iter().flatten();
         let keys: usize = keys.map(|key| key.len()).sum();
-        let texts = self.layers.iter().map(|layer| layer.text.capacity());
-        OVERHEAD + keys + texts.sum::<usize>() + self.layers.len() * size_of::<Layer>()
+        let layer = |layer: &Layer| layer.text.capacity() + size_of::<Layer>();
+        OVERHEAD + keys + self.layers().map(layer).sum::<usize>()
     }
+}
+
+/// The number of a row, and the hash of the key that it has now.
+#[derive(Debug, Clone, Copy)]
+struct Now {
+    hash: u32,
+    at: u32,
+}
+
+/// All bits of the hash that is kept, where the table looks for them.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 /// The rows of a table that have changed.
@@ -143,7 +170,11 @@ pub struct Net {
     rows: Vec<Option<Row>>,
     free: Vec<u32>,
     /// Those that exist, by the keys that they have now.
-    now: HashMap<Key, u32>,
+    now: HashTable<Now>,
+    /// The row that was changed last, and whether it is the next of the one before: rows that came one after the other
+    /// often change so again, and the next is at hand then.
+    last: u32,
+    is_sweep: bool,
     bytes: usize,
 }
 
@@ -165,19 +196,16 @@ impl Net {
 
     /// Whether a row has this key now.
     pub fn has(&self, key: &[u8]) -> bool {
-        self.now.contains_key(key)
+        self.find(key).is_some()
     }
 
     /// A row of a key that no other has.
-    pub fn insert(&mut self, key: &[u8], sets: &Rc<Columns>, text: Vec<u8>, place: Place) {
-        let layer = Layer {
-            sets: Rc::clone(sets),
-            text,
-        };
+    pub fn insert(&mut self, key: &[u8], sets: &Rc<Columns>, text: &[u8], place: Place) {
         self.add(Row {
             origin: None,
-            key: Some(Rc::from(key)),
-            layers: vec![layer],
+            key: Some(Key::from(key)),
+            newest: Some(Layer::new(sets, text)),
+            below: Vec::new(),
             place,
         });
     }
@@ -187,49 +215,45 @@ impl Net {
         &mut self,
         (old, new): (&[u8], &[u8]),
         sets: &Rc<Columns>,
-        text: Vec<u8>,
+        text: &[u8],
         place: Place,
     ) {
-        let known = self.now.get(old).copied();
+        let known = self.find_to_change(old);
         let row = known.and_then(|at| Some((at, self.rows[at as usize].as_mut()?)));
         let Some((at, row)) = row else {
-            let origin: Key = Rc::from(old);
-            let is_same = old == new;
-            let key = (!is_same).then(|| Rc::from(new));
-            let key = key.unwrap_or_else(|| Rc::clone(&origin));
-            let layer = Layer {
-                sets: Rc::clone(sets),
-                text,
-            };
             self.add(Row {
-                origin: Some(origin),
-                key: Some(key),
-                layers: vec![layer],
+                origin: Some(Key::from(old)),
+                key: Some(Key::from(new)),
+                newest: Some(Layer::new(sets, text)),
+                below: Vec::new(),
                 place,
             });
             return;
         };
-        self.bytes -= row.size();
-        if old != new {
-            self.now.remove(old);
-            let key: Key = Rc::from(new);
-            self.now.insert(Rc::clone(&key), at);
-            row.key = Some(key);
-        }
+        let before = row.size();
         row.cover(sets, text);
-        self.bytes += row.size();
+        if old != new {
+            row.key = Some(Key::from(new));
+        }
+        self.bytes = self.bytes + row.size() - before;
+        if old != new {
+            self.remove(old, at);
+            self.put(new, at);
+        }
     }
 
     pub fn delete(&mut self, old: &[u8], place: Place) {
-        let Some((_, at)) = self.now.remove_entry(old) else {
+        let Some(at) = self.find_to_change(old) else {
             self.add(Row {
-                origin: Some(Rc::from(old)),
+                origin: Some(Key::from(old)),
                 key: None,
-                layers: Vec::new(),
+                newest: None,
+                below: Vec::new(),
                 place,
             });
             return;
         };
+        self.remove(old, at);
         let slot = &mut self.rows[at as usize];
         let Some(row) = slot else {
             return;
@@ -240,7 +264,7 @@ impl Net {
             self.free.push(at);
             return;
         }
-        (row.key, row.layers) = (None, Vec::new());
+        (row.key, row.newest, row.below) = (None, None, Vec::new());
         self.bytes += row.size();
     }
 
@@ -258,7 +282,50 @@ impl Net {
             }
         };
         if let Some(key) = key {
-            self.now.insert(key, at);
+            self.put(&key, at);
+        }
+    }
+
+    /// The number of the row that has this key now.
+    fn find(&self, key: &[u8]) -> Option<u32> {
+        let hash = hash_of(key);
+        let is_it = |now: &Now| now.hash == hash && self.has_at(now.at, key);
+        self.now.find(spread(hash), is_it).map(|now| now.at)
+    }
+
+    /// The same of a row that changes.
+    fn find_to_change(&mut self, key: &[u8]) -> Option<u32> {
+        let next = self.last.wrapping_add(1);
+        if self.is_sweep && self.has_at(next, key) {
+            self.last = next;
+            return Some(next);
+        }
+        let found = self.find(key);
+        self.is_sweep = found == Some(next);
+        self.last = found.unwrap_or(self.last);
+        found
+    }
+
+    /// Whether the row of this number has this key now.
+    fn has_at(&self, at: u32, key: &[u8]) -> bool {
+        let row = self.rows.get(at as usize).and_then(Option::as_ref);
+        row.is_some_and(|row| row.key.as_deref() == Some(key))
+    }
+
+    fn put(&mut self, key: &[u8], at: u32) {
+        let hash = hash_of(key);
+        let now = Now { hash, at };
+        self.now
+            .insert_unique(spread(hash), now, |now| spread(now.hash));
+    }
+
+    /// A row has this key no longer.
+    fn remove(&mut self, key: &[u8], at: u32) {
+        let found = self
+            .now
+            .find_entry(spread(hash_of(key)), |now| now.at == at);
+        if let Ok(entry) = found {
+            entry.remove();
         }
     }
 }

@@ -151,13 +151,34 @@ impl Table {
         taken
     }
 
+    /// The next lines are read by the parser.
+    #[cfg(test)]
+    pub fn forget_forms(&mut self) {
+        self.templates.clear();
+    }
+
     fn follow(&mut self, operation: Operation, place: Place, text: Vec<u8>) -> Taken {
         let taken = match self.read(operation, &text) {
-            Ok(sets) => self.put(operation, sets, text, place),
-            Err(Unknown) => Taken::Not(text),
+            Ok(sets) if self.put(operation, &sets, &text, place) => Taken::Collected,
+            _ => Taken::Not(text),
         };
         self.bytes = self.collected.bytes();
         taken
+    }
+
+    /// Takes a change of a form that is known, where changes are collected as their net effect: what it does, or none if it
+    /// is to be given to [`Self::add`].
+    pub fn add_known(&mut self, place: Place, text: &[u8]) -> Option<Operation> {
+        if !matches!(self.collected, Collected::Net(_)) {
+            return None;
+        }
+        let (operation, sets) = self.read_known(text)?;
+        if !self.put(operation, &sets, text, place) {
+            return None;
+        }
+        self.bytes = self.collected.bytes();
+        self.changes += 1;
+        Some(operation)
     }
 
     /// From changes to their net effect, by a key that all of them have.
@@ -179,10 +200,7 @@ impl Table {
                 let operation = archive_query::history::statement::head(text);
                 operation.is_some_and(|(operation, _)| {
                     let sets = self.read(operation, text);
-                    sets.is_ok_and(|sets| {
-                        let taken = self.put(operation, sets, text.clone(), *place);
-                        matches!(taken, Taken::Collected)
-                    })
+                    sets.is_ok_and(|sets| self.put(operation, &sets, text, *place))
                 })
             });
             if is_known {
@@ -196,6 +214,14 @@ impl Table {
 
     /// The columns that a line sets; its keys are in `old` and `new` then.
     fn read(&mut self, operation: Operation, text: &[u8]) -> Result<Rc<Columns>, Unknown> {
+        match self.read_known(text) {
+            Some((_, sets)) => Ok(sets),
+            None => self.parse(operation, text),
+        }
+    }
+
+    /// The same, and what it does, of a line of a form that is known.
+    fn read_known(&mut self, text: &[u8]) -> Option<(Operation, Rc<Columns>)> {
         for (nth, template) in self.templates.iter().enumerate() {
             self.old.clear();
             self.new.clear();
@@ -203,15 +229,15 @@ impl Table {
             if template.reads(text, &mut self.places)
                 && template.push_keys(text, &self.places, keys)
             {
-                let sets = Rc::clone(&template.sets);
+                let read = (template.operation, Rc::clone(&template.sets));
                 // The next line is likely to be of the same form.
                 if nth > 0 {
                     self.templates.swap(nth, nth - 1);
                 }
-                return Ok(sets);
+                return Some(read);
             }
         }
-        self.parse(operation, text)
+        None
     }
 
     /// The same of a line of another form.
@@ -287,34 +313,29 @@ impl Table {
         Ok(Rc::clone(&self.last))
     }
 
-    fn put(
-        &mut self,
-        operation: Operation,
-        sets: Rc<Columns>,
-        text: Vec<u8>,
-        place: Place,
-    ) -> Taken {
+    /// Adds a change to the net effect; false if it is not to be.
+    fn put(&mut self, operation: Operation, sets: &Rc<Columns>, text: &[u8], place: Place) -> bool {
         let Collected::Net(net) = &mut self.collected else {
-            return Taken::Not(text);
+            return false;
         };
         // What contradicts the lines before it is for the server to refuse.
         match operation {
             Operation::Insert => {
                 // Else what becomes of the row depends on defaults.
                 if !sets.covers(&self.written) || net.has(&self.new) {
-                    return Taken::Not(text);
+                    return false;
                 }
-                net.insert(&self.new, &sets, text, place);
+                net.insert(&self.new, sets, text, place);
             }
             Operation::Update => {
                 if self.new != self.old && net.has(&self.new) {
-                    return Taken::Not(text);
+                    return false;
                 }
-                net.update((&self.old, &self.new), &sets, text, place);
+                net.update((&self.old, &self.new), sets, text, place);
             }
             Operation::Delete => net.delete(&self.old, place),
         }
-        Taken::Collected
+        true
     }
 }
 

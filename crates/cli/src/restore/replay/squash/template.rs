@@ -19,12 +19,47 @@ use super::net::Columns;
 #[derive(Debug)]
 pub struct Template {
     /// The text before each value, and behind the last one, without the end of the line.
-    pieces: Vec<Vec<u8>>,
+    pieces: Vec<Piece>,
     tail: Vec<u8>,
+    pub operation: Operation,
     pub sets: Rc<Columns>,
     /// Which values are those of the key before, and after.
     old: Vec<usize>,
     new: Vec<usize>,
+}
+
+/// A text that lines have between two values. Most are short: these are compared as a number.
+#[derive(Debug)]
+struct Piece {
+    text: Vec<u8>,
+    /// Its first bytes, and which bits of a number they are.
+    start: u64,
+    mask: u64,
+}
+
+impl Piece {
+    fn of(text: &[u8]) -> Piece {
+        let (mut start, mut mask) = ([0; 8], [0; 8]);
+        for (nth, byte) in text.iter().take(8).enumerate() {
+            (start[nth], mask[nth]) = (*byte, 0xff);
+        }
+        Piece {
+            text: text.to_vec(),
+            start: u64::from_le_bytes(start),
+            mask: u64::from_le_bytes(mask),
+        }
+    }
+
+    /// Whether `line` begins with it.
+    fn begins(&self, line: &[u8]) -> bool {
+        if let Some(first) = line.first_chunk::<8>() {
+            let is_it = u64::from_le_bytes(*first) & self.mask == self.start;
+            if !is_it || self.text.len() <= 8 {
+                return is_it;
+            }
+        }
+        line.starts_with(&self.text)
+    }
 }
 
 /// A value in a line.
@@ -52,7 +87,7 @@ impl Template {
         let mut pieces = Vec::new();
         let mut end = 0;
         for value in &values {
-            pieces.push(line[end..value.start].to_vec());
+            pieces.push(Piece::of(&line[end..value.start]));
             end = value.end;
         }
         let rest = &line[end..];
@@ -61,6 +96,7 @@ impl Template {
         let template = Template {
             pieces,
             tail: tail.to_vec(),
+            operation,
             sets: Rc::clone(sets),
             old,
             new,
@@ -75,10 +111,10 @@ impl Template {
         places.clear();
         let mut at = 0;
         for piece in &self.pieces {
-            if !line[at..].starts_with(piece) {
+            if !piece.begins(&line[at..]) {
                 return false;
             }
-            at += piece.len();
+            at += piece.text.len();
             let Some((place, end)) = literal(line, at) else {
                 return false;
             };
@@ -122,6 +158,16 @@ fn push_key(line: &[u8], places: &[Place], key: &[usize], out: &mut Vec<u8>) -> 
     true
 }
 
+/// The bytes of a value without quotes.
+const IS_BARE: [bool; 256] = {
+    let (mut is_bare, mut byte) = ([false; 256], 0_u8);
+    while byte < 128 {
+        is_bare[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+        byte += 1;
+    }
+    is_bare
+};
+
 /// A literal at a place, as [`Words::literal`] reads it, and where it ends.
 fn literal(line: &[u8], at: usize) -> Option<(Place, usize)> {
     let (inside, escapes) = match line.get(at..)? {
@@ -129,7 +175,7 @@ fn literal(line: &[u8], at: usize) -> Option<(Place, usize)> {
         [b'E', b'\'', ..] => (at + 2, true),
         [b'B', b'\'', ..] => (at + 2, false),
         rest => {
-            let is_in = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+            let is_in = |byte: &u8| IS_BARE[usize::from(*byte)];
             let length = rest.iter().take_while(|byte| is_in(byte)).count();
             let end = at + length;
             return (length > 0).then_some((Place::Bare(at..end), end));
@@ -301,6 +347,9 @@ mod tests {
             "UPDATE a SET id = 1, x = 'y WHERE id = 1;",
             "UPDATE a SET id = 1, x = 'y' WHERE id = 1 /* was x = 1;",
             "UPDATE a SET id = 1",
+            "UPDATE b SET id = 1, x = 'y' WHERE id = 1;",
+            "UPDATE a SET id = 1, x = 'y' WHERE ix = 1;",
+            "UPDATE a SET id = 1, xx = 'y' WHERE id = 1;",
             "",
         ] {
             assert_eq!(keys(&template, line), None, "{line}");

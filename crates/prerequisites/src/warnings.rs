@@ -1,0 +1,97 @@
+//! What works as it is, but is a risk: each row says which.
+
+use crate::server::own_setting;
+use crate::{Facts, Remedy, Row};
+
+/// Of `pg_incrbackup.lag_emergency` where the server does not show it: 10 GB.
+const LAG_EMERGENCY_MB: i64 = 10 * 1024;
+
+pub fn rows(facts: &Facts) -> Vec<Row> {
+    let rows = [
+        retained_wal(facts),
+        standby(facts),
+        bases(facts),
+        drills(facts),
+        retention(facts),
+        copies(facts),
+    ];
+    rows.into_iter().flatten().collect()
+}
+
+/// A slot that is not read retains WAL without limit.
+fn retained_wal(facts: &Facts) -> Option<Row> {
+    const NAME: &str = "max_slot_wal_keep_size";
+    let value = facts.get(NAME)?;
+    if value != "-1" {
+        return Some(Row::ok(NAME, value));
+    }
+    let emergency = match facts.number("pg_incrbackup.lag_emergency") {
+        0 => LAG_EMERGENCY_MB,
+        megabytes => megabytes,
+    };
+    // Health is to be an emergency before the server drops WAL that is needed.
+    let enough = format!("{}GB", (2 * emergency).div_euclid(1024).max(1));
+    let found = "-1: a slot that is not read can fill the disk of the WAL";
+    Some(Row::warning(NAME, found, Remedy::text(NAME, &enough)))
+}
+
+/// A slot is kept in step on a standby only while that sends its feedback.
+fn standby(facts: &Facts) -> Option<Row> {
+    const NAME: &str = "hot_standby_feedback";
+    if !facts.who.is_in_recovery {
+        return None;
+    }
+    Some(match facts.get(NAME)? {
+        "off" => Row::warning(
+            NAME,
+            "off: a slot of the primary cannot be kept in step here (sync_replication_slots of 17, pg_failover_slots), so a chain ends when this standby is promoted",
+            Remedy::text(NAME, "on"),
+        ),
+        value => Row::ok(NAME, value),
+    })
+}
+
+fn bases(facts: &Facts) -> Option<Row> {
+    const NAME: &str = "pg_incrbackup.base_schedule";
+    let value = facts.get(NAME)?;
+    if !value.trim().is_empty() {
+        return Some(Row::ok(NAME, format!("{value} (UTC)")));
+    }
+    let found = "empty: without new bases restores take longer and longer, and no segment expires";
+    let remedy = own_setting(facts, Remedy::text(NAME, "0 2 * * *"));
+    Some(Row::warning(NAME, found, remedy))
+}
+
+fn drills(facts: &Facts) -> Option<Row> {
+    const NAME: &str = "pg_incrbackup.drill_schedule";
+    let value = facts.get(NAME)?;
+    if !value.trim().is_empty() {
+        return Some(Row::ok(NAME, format!("{value} (UTC)")));
+    }
+    let found = "empty: nothing tests whether the archive can be restored";
+    let remedy = own_setting(facts, Remedy::text(NAME, "0 5 * * 0"));
+    Some(Row::warning(NAME, found, remedy))
+}
+
+fn retention(facts: &Facts) -> Option<Row> {
+    const NAME: &str = "pg_incrbackup.keep_incremental";
+    let value = facts.get(NAME)?;
+    if value != "-1" {
+        return Some(Row::ok(NAME, value));
+    }
+    let found = "-1: segments are kept forever, and the archive grows without limit";
+    let remedy = own_setting(facts, Remedy::text(NAME, "7d"));
+    Some(Row::warning(NAME, found, remedy))
+}
+
+fn copies(facts: &Facts) -> Option<Row> {
+    const NAME: &str = "pg_incrbackup.archive_command";
+    let value = facts.get(NAME)?;
+    if !value.trim().is_empty() {
+        return Some(Row::ok(NAME, "set"));
+    }
+    let found = "empty: the archive is on this machine alone";
+    let todo =
+        "Set it to a command that copies files to another machine: docs/offsite.md has recipes.";
+    Some(Row::warning(NAME, found, Remedy::Do(todo.to_owned())))
+}

@@ -1,0 +1,173 @@
+//! What incr_report() shows beside the files: drills, retention rules, copies off-site, databases without a backup.
+
+use archive::drills::{Drill, Outcome};
+use archive::time::{self, Time};
+use archive_query::report::beside::Section;
+use archive_query::report::text::moment;
+use chrono::TimeDelta;
+use pgrx::prelude::*;
+
+use crate::figures::pretty_bytes;
+use crate::pg::failure::Failure;
+use crate::pg::server;
+use crate::{drill, settings, status};
+
+/// The newest ones.
+const DRILLS: usize = 10;
+
+/// All of them. In a transaction.
+pub fn sections() -> Result<Vec<Section>, Failure> {
+    let database = server::my_database();
+    Ok(vec![
+        drills(&drill::records(database)?),
+        retention(),
+        offsite(database),
+        databases_without_backup()?,
+    ])
+}
+
+fn drills(records: &[Drill]) -> Section {
+    let row = |drill: &Drill| {
+        let place = match drill.conninfo.as_str() {
+            "" => "a throwaway server",
+            conninfo => conninfo,
+        };
+        let found = if drill.problems.is_empty() {
+            format!("{} tables, {} rows match", drill.tables, drill.rows)
+        } else {
+            drill.problems.join("; ")
+        };
+        let took = format!("{:.1} s", drill.duration_ms as f64 / 1000.0);
+        let result = drill.outcome.name().to_owned();
+        vec![
+            moment(drill.started_at),
+            result,
+            took,
+            place.to_owned(),
+            found,
+        ]
+    };
+    let passed = records
+        .iter()
+        .rfind(|drill| drill.outcome == Outcome::Passed);
+    let last = passed.map_or("never".to_owned(), |drill| moment(drill.started_at));
+    let schedule = settings::drill_schedule().unwrap_or_else(|| "none".to_owned());
+    Section {
+        id: "drills",
+        title: "Drills",
+        facts: vec![fact("Last passed", last), fact("Schedule", schedule)],
+        columns: vec!["Started", "Result", "Took", "Restored to", "Found"],
+        rows: records.iter().rev().take(DRILLS).map(row).collect(),
+        remark: if records.is_empty() {
+            "Nobody has tried to restore this archive with incr_drill().".to_owned()
+        } else {
+            String::new()
+        },
+    }
+}
+
+fn retention() -> Section {
+    let rules = settings::retention();
+    let span = |kept: Option<TimeDelta>| kept.map_or("forever".to_owned(), in_words);
+    let bases = settings::base_schedule().unwrap_or_else(|| "none".to_owned());
+    let archived = if rules.archived_only {
+        "only what archive_command has archived"
+    } else {
+        "whether it was archived or not"
+    };
+    Section {
+        id: "retention",
+        title: "Retention",
+        facts: vec![
+            fact("Segments are kept", span(rules.keep_incremental)),
+            fact("Bases are kept", span(rules.keep_base)),
+            fact(
+                "First base of a month",
+                format!("of {} months", rules.keep_monthly),
+            ),
+            fact("Expires", archived.to_owned()),
+            fact("Base schedule", bases),
+        ],
+        remark:
+            "Bases that are pinned are kept beyond these times. incr_expire() lists what goes next."
+                .to_owned(),
+        ..Section::default()
+    }
+}
+
+fn in_words(span: TimeDelta) -> String {
+    match (span.num_days(), span.num_hours()) {
+        (days, hours) if days > 0 && hours % 24 == 0 => format!("{days} days"),
+        (_, hours) if hours > 0 => format!("{hours} hours"),
+        _ => format!("{} minutes", span.num_minutes()),
+    }
+}
+
+fn offsite(database: pg_sys::Oid) -> Section {
+    let at = |micros: i64| Time::from_timestamp_micros(micros).filter(|_| micros != 0);
+    let mut section = Section {
+        id: "offsite",
+        title: "Copies off-site",
+        ..Section::default()
+    };
+    if settings::archive_command().is_none() {
+        section.remark =
+            "pg_incrbackup.archive_command is not set: this program copies nothing elsewhere."
+                .to_owned();
+        return section;
+    }
+    let offsite = status::read(database).unwrap_or_default().offsite;
+    let age = at(offsite.oldest_at).map_or(0, |at| (time::now() - at).num_seconds().max(0));
+    let waiting = format!("{} files, {}", offsite.files, pretty_bytes(offsite.bytes));
+    section.facts = vec![
+        fact("Waiting", waiting),
+        fact("The oldest waits for", format!("{age} s")),
+        fact(
+            "Archived since the server's start",
+            offsite.archived.to_string(),
+        ),
+    ];
+    if let Some(at) = at(offsite.archived_at) {
+        section.facts.push(fact("Last", moment(at)));
+    }
+    let error = offsite.error.get();
+    if !error.is_empty() {
+        section.remark = format!("The last error: {error}");
+    }
+    section
+}
+
+/// Those to which somebody can connect, and that have no slot of ours.
+fn databases_without_backup() -> Result<Section, Failure> {
+    const DATABASES: &str = "SELECT pg_catalog.convert_to(datname::text, 'UTF8'), \
+          pg_catalog.pg_size_pretty(CASE WHEN pg_catalog.has_database_privilege(oid, 'CONNECT') \
+            THEN pg_catalog.pg_database_size(oid) END) \
+        FROM pg_catalog.pg_database d WHERE datallowconn AND NOT datistemplate \
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots \
+            WHERE slot_name = 'pg_incrbackup_' || d.oid) ORDER BY datname";
+    let rows = Spi::connect(|client| {
+        let rows = client.select(DATABASES, None, &[])?;
+        rows.map(|row| {
+            let name = row.get::<Vec<u8>>(1)?.unwrap_or_default();
+            let size = row.get::<String>(2)?.unwrap_or_default();
+            Ok(vec![String::from_utf8_lossy(&name).into_owned(), size])
+        })
+        .collect::<Result<Vec<_>, pgrx::spi::Error>>()
+    })?;
+    Ok(Section {
+        id: "others",
+        title: "Databases of this server without a backup",
+        columns: vec!["Database", "Size"],
+        remark: if rows.is_empty() {
+            "There are none.".to_owned()
+        } else {
+            "incr_setup() in one of them begins its backup.".to_owned()
+        },
+        rows,
+        ..Section::default()
+    })
+}
+
+fn fact(name: &str, value: String) -> (String, String) {
+    (name.to_owned(), value)
+}

@@ -1,0 +1,199 @@
+//! "Nobody had set up the backup of that database." A setting that sets up every database, those that it leaves alone, and
+//! what health says of databases without a backup.
+
+use harness::{wait_until, Cluster};
+
+const SETTING: &str = "pg_incrbackup.databases";
+
+fn create(c: &Cluster, name: &str) {
+    c.sql_in("postgres", &format!("CREATE DATABASE {name}"));
+}
+
+/// Level and reasons of a database, seen from another one; empty if nobody misses its backup.
+fn health(c: &Cluster, from: &str, database: &str) -> String {
+    let sql = "SELECT level, reasons FROM incr_cluster_health() WHERE database = ";
+    c.sql_in(from, &format!("{sql}'{database}'"))
+}
+
+/// How often the log says something.
+fn logged(c: &Cluster, said: &str) -> usize {
+    c.log().matches(said).count()
+}
+
+fn wait_until_ok(c: &Cluster, database: &str) {
+    wait_until("its backup is set up", || {
+        c.try_sql_in(database, "SELECT level FROM incr_slot_health()")
+            .is_ok_and(|level| level.starts_with("ok"))
+    });
+}
+
+#[test]
+fn every_database_but_those_excluded_is_set_up_by_itself() {
+    let c = Cluster::builder()
+        .setting(
+            SETTING,
+            "'*, !scratch*, !restored*, \"Web, shop\", missing'",
+        )
+        .setting("max_worker_processes", "24")
+        .start();
+    for name in ["\"Web, shop\"", "scratch1", "closed", "\"w.restoring\""] {
+        create(&c, name);
+    }
+    c.sql_in("postgres", "ALTER DATABASE closed ALLOW_CONNECTIONS false");
+    for database in ["app", "Web, shop", "postgres"] {
+        wait_until_ok(&c, database);
+    }
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    c.assert_restores();
+    let backed_up = "SELECT string_agg(database, ', ' ORDER BY database COLLATE \"C\") FROM pg_replication_slots \
+        WHERE slot_name LIKE 'pg\\_incrbackup\\_%'";
+    assert_eq!(c.sql(backed_up), "Web, shop, app, postgres");
+    let extension = "SELECT count(*) FROM pg_extension WHERE extname = 'pg_incrbackup'";
+    assert_eq!(c.sql_in("scratch1", extension), "0");
+    assert_eq!(health(&c, "app", "scratch1"), "");
+    assert_eq!(
+        logged(
+            &c,
+            "database \"missing\" of pg_incrbackup.databases does not exist"
+        ),
+        1
+    );
+
+    // What somebody has ended stays ended, also after a restart; incr_setup() begins again.
+    c.sql_in("Web, shop", "SELECT incr_teardown()");
+    c.restart();
+    create(&c, "later");
+    wait_until_ok(&c, "later");
+    assert_eq!(c.sql(backed_up), "app, later, postgres");
+    let ended = health(&c, "app", "Web, shop");
+    assert!(
+        ended.starts_with("warning") && ended.contains("since incr_teardown()"),
+        "{ended}"
+    );
+    c.set(SETTING, "'*, !restored*, !\"Web, shop\"'");
+    wait_until("it is excluded", || {
+        health(&c, "app", "Web, shop").starts_with("ok")
+    });
+    c.sql_in("Web, shop", "SELECT * FROM incr_setup()");
+    wait_until_ok(&c, "Web, shop");
+}
+
+#[test]
+fn a_setup_that_fails_says_once_what_is_missing_and_is_tried_again() {
+    let c = Cluster::builder()
+        .setting(SETTING, "'app, other'")
+        .setting("max_replication_slots", "1")
+        .start();
+    c.sql("CREATE EXTENSION pg_incrbackup; DROP SCHEMA public CASCADE");
+    c.sql_in("postgres", "CREATE EXTENSION pg_incrbackup");
+    let says = |database: &str, said: &str| {
+        wait_until("health says why", || {
+            let health = health(&c, "postgres", database);
+            health.starts_with("critical") && health.contains(said)
+        });
+    };
+    says("app", "there is no schema for the extension");
+    let attempts = || logged(&c, "could not set up the backup of database \"app\"");
+    assert_eq!(attempts(), 1);
+    c.sql("CREATE SCHEMA public");
+    wait_until_ok(&c, "app");
+    assert!(c.is_true("SELECT true FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace AND nspname = 'public' WHERE extname = 'pg_incrbackup'"));
+    create(&c, "other");
+    says("other", "max_replication_slots");
+    assert_eq!(attempts(), 1, "{}", c.log());
+    // What is no longer wanted is forgotten, and the database can be dropped.
+    c.set(SETTING, "'app'");
+    wait_until("it is not tried any more", || {
+        health(&c, "postgres", "other").contains("this database is not backed up")
+    });
+    c.sql_in("postgres", "DROP DATABASE other");
+    assert_eq!(health(&c, "postgres", "other"), "");
+}
+
+#[test]
+fn databases_without_a_backup_are_named_unless_they_are_excluded() {
+    let c = Cluster::backed_up();
+    assert_eq!(health(&c, "app", "postgres"), "", "initdb's own");
+    create(&c, "forgotten");
+    let said = health(&c, "app", "forgotten");
+    assert!(
+        said.starts_with("warning") && said.contains("not backed up"),
+        "{said}"
+    );
+    let metrics = "SELECT string_agg(database, ' ') FROM incr_metrics()";
+    assert_eq!(c.sql(metrics), "app");
+    c.set(SETTING, "'!forgotten'");
+    wait_until("it is excluded", || {
+        health(&c, "app", "forgotten").is_empty()
+    });
+    assert_eq!(c.sql("SELECT count(*) FROM pg_replication_slots"), "1");
+    for (list, why) in [
+        ("a b", "comma"),
+        ("*,", "last comma"),
+        ("\"shop", "closing"),
+    ] {
+        let error = c.sql_error(&format!("ALTER SYSTEM SET {SETTING} = '{list}'"));
+        assert_eq!(error.sqlstate, "22023", "{error}");
+        assert!(error.text.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn a_time_below_an_hour_is_refused_and_a_reload_keeps_the_former_one() {
+    let c = Cluster::backed_up();
+    let refused = [
+        ("keep_incremental", "7"),
+        ("keep_incremental", "'10s'"),
+        ("keep_incremental", "0"),
+        ("keep_base", "30"),
+        ("drill_max_age", "8"),
+    ];
+    for (name, value) in refused {
+        let error = c.sql_error(&format!("ALTER SYSTEM SET pg_incrbackup.{name} = {value}"));
+        assert!(
+            error.text.contains("less than an hour") && error.hint.contains("'7d'"),
+            "{name} = {value}: {error}"
+        );
+    }
+    for (name, value) in [
+        ("keep_incremental", "-1"),
+        ("keep_base", "0"),
+        ("drill_max_age", "0"),
+    ] {
+        c.sql(&format!("ALTER SYSTEM SET pg_incrbackup.{name} = {value}"));
+        c.sql(&format!("ALTER SYSTEM RESET pg_incrbackup.{name}"));
+    }
+    c.set("pg_incrbackup.keep_incremental", "'8d'");
+    let shown = || c.sql("SHOW pg_incrbackup.keep_incremental");
+    wait_until("it is read", || shown() == "8d");
+    c.set("pg_incrbackup.keep_incremental", "7");
+    wait_until("the log says so", || {
+        c.log()
+            .contains("invalid value for parameter \"pg_incrbackup.keep_incremental\": 7")
+    });
+    assert_eq!(shown(), "8d");
+}
+
+#[test]
+fn what_is_not_set_is_compressed_and_kept_for_weeks() {
+    let c = Cluster::builder()
+        .without("pg_incrbackup.compression")
+        .without("pg_incrbackup.base_format")
+        .without("pg_incrbackup.base_schedule")
+        .without("pg_incrbackup.base_spread")
+        .without("pg_incrbackup.databases")
+        .back_up();
+    let settings = "SELECT string_agg(current_setting('pg_incrbackup.' || name), ', ') FROM unnest(ARRAY[\
+        'databases', 'compression', 'base_format', 'base_schedule', 'base_spread', 'base_workers']) AS name";
+    assert_eq!(c.sql(settings), ", zstd, compressed, 0 2 * * 0, 4h, 1");
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 1000)");
+    c.flush();
+    c.sql("SELECT incr_rotate()");
+    let files = "SELECT string_agg(file, ' ') FROM incr_files()";
+    wait_until("the closed segment is compressed", || {
+        c.sql(files).contains(".sql.zst")
+    });
+    assert!(c.bases()[0].join("dump.sql.gz").exists());
+    c.sql("INSERT INTO t VALUES (0)");
+    c.assert_restores();
+}

@@ -1,0 +1,228 @@
+//! "It is not where packages put things." Names, paths, versions and dependencies of the packages, packed around small
+//! files that stand in for the library and the program: building those takes minutes, and `make packages-test` does.
+
+use harness::{program_directory, run, skipped_in_part};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn checkout() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("it is in the checkout").to_owned()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn output(command: &mut Command) -> String {
+    String::from_utf8(run(command).stdout).expect("it is text")
+}
+
+/// A script of packaging/, which works below `target`.
+fn script(target: &Path, name: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.arg(checkout().join("packaging").join(name));
+    command.env("CARGO_TARGET_DIR", target);
+    command.env_remove("PACKAGES").env_remove("COMMIT");
+    command
+}
+
+/// What building leaves in the stage, with stand-ins for what is compiled.
+fn stage(target: &Path) {
+    let stage = target.join("packaging/stage");
+    let program = stage.join("program");
+    for directory in ["man", "completions"] {
+        fs::create_dir_all(program.join(directory)).expect("it can be made");
+    }
+    fs::copy("/bin/true", program.join("pg_incrbackup")).expect("it can be copied");
+    let own = program_directory().join("pg_incrbackup");
+    run(Command::new(&own).arg("man").arg(program.join("man")));
+    for shell in ["bash", "zsh", "fish"] {
+        let text = output(Command::new(&own).args(["completions", shell]));
+        fs::write(program.join("completions").join(shell), text).expect("it can be written");
+    }
+    for major in ["15", "18"] {
+        let made = stage.join(format!("extension-{major}"));
+        fs::create_dir_all(made.join("lib")).expect("it can be made");
+        fs::create_dir_all(made.join("extension")).expect("it can be made");
+        fs::copy("/bin/true", made.join("lib/pg_incrbackup.so")).expect("it can be copied");
+        for name in ["pg_incrbackup.control", "pg_incrbackup--0.1.0--0.2.0.sql"] {
+            fs::write(made.join("extension").join(name), "-- here\n").expect("it can be written");
+        }
+    }
+}
+
+#[test]
+fn the_version_stands_in_one_place() {
+    for manifest in [
+        "Cargo.toml",
+        "crates/archive/Cargo.toml",
+        "crates/cli/Cargo.toml",
+        "crates/effects/Cargo.toml",
+        "crates/query/Cargo.toml",
+        "tests/Cargo.toml",
+    ] {
+        let text = read(&checkout().join(manifest));
+        assert!(
+            text.contains("\nversion.workspace = true"),
+            "{manifest} has a version of its own"
+        );
+    }
+    let control = read(&checkout().join("pg_incrbackup.control"));
+    assert!(control.contains("default_version = '@CARGO_VERSION@'"));
+    for file in fs::read_dir(checkout().join("packaging")).expect("it is there") {
+        let path = file.expect("it can be read").path();
+        let is_file = path.is_file();
+        assert!(
+            !is_file || !read(&path).contains(env!("CARGO_PKG_VERSION")),
+            "{} says the version",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn the_source_archive_is_one_of_pgxn() {
+    let target = tempfile::tempdir().expect("there is room");
+    run(&mut script(target.path(), "source.sh"));
+    let root = target.path().join("packaging/source");
+    let meta = read(&root.join("META.json"));
+    let meta: serde_json::Value = serde_json::from_str(&meta).expect("it is JSON");
+    for key in [
+        "name",
+        "version",
+        "abstract",
+        "maintainer",
+        "license",
+        "provides",
+        "meta-spec",
+    ] {
+        assert!(!meta[key].is_null(), "PGXN requires {key}");
+    }
+    let manifest = read(&root.join("Cargo.toml"));
+    let version = meta["version"].as_str().expect("it is text");
+    assert!(
+        manifest.contains(&format!("\nversion = \"{version}\"\n")),
+        "that of the commit"
+    );
+    assert_eq!(version.split('.').count(), 3, "a semantic version");
+    assert_eq!(meta["meta-spec"]["version"], "1.0.0");
+    let provides = &meta["provides"]["pg_incrbackup"];
+    assert_eq!(provides["version"], version);
+    for key in ["file", "docfile"] {
+        let file = provides[key].as_str().expect("it is text");
+        assert!(root.join(file).is_file(), "there is no {file}");
+    }
+    let packages = target.path().join("packages");
+    assert!(packages
+        .join(format!("pg_incrbackup-{version}.zip"))
+        .is_file());
+    assert!(packages
+        .join(format!("pg_incrbackup-{version}.tar.gz"))
+        .is_file());
+}
+
+#[test]
+fn debian_packages_have_debians_names_paths_and_dependencies() {
+    if Command::new("dpkg-shlibdeps")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        skipped_in_part("Debian packages (no dpkg-dev)");
+        return;
+    }
+    let target = tempfile::tempdir().expect("there is room");
+    run(&mut script(target.path(), "source.sh"));
+    stage(target.path());
+    let packages = target.path().join("packages");
+    let made = || {
+        run(script(target.path(), "deb.sh").args(["15", "18"]));
+        let debs = fs::read_dir(&packages).expect("it is there");
+        let debs = debs.map(|file| file.expect("it can be read").path());
+        let mut debs: Vec<PathBuf> = debs
+            .filter(|path| path.extension().is_some_and(|e| e == "deb"))
+            .collect();
+        debs.sort();
+        debs
+    };
+    let debs = made();
+    let bytes: Vec<Vec<u8>> = debs
+        .iter()
+        .map(|deb| fs::read(deb).expect("it is there"))
+        .collect();
+    for deb in made() {
+        let before = debs.iter().position(|one| *one == deb).expect("the same");
+        assert!(
+            fs::read(&deb).expect("it is there") == bytes[before],
+            "packed again, {} differs",
+            deb.display()
+        );
+    }
+
+    let [program, of_15, of_18] = &debs[..] else {
+        panic!("{debs:?}");
+    };
+    let field = |deb: &Path, name: &str| {
+        output(Command::new("dpkg-deb").arg("-f").arg(deb).arg(name))
+            .trim()
+            .to_owned()
+    };
+    let manifest = read(&target.path().join("packaging/source/Cargo.toml"));
+    let version = field(program, "Version");
+    let upstream = version.strip_suffix("-1").expect("the first revision");
+    assert!(manifest.contains(&format!("\nversion = \"{}\"\n", upstream.replace('~', "-"))));
+    assert_eq!(field(program, "Package"), "pg-incrbackup");
+    assert!(field(program, "Depends").starts_with("libc6 (>= "));
+    for (deb, major) in [(of_15, 15), (of_18, 18)] {
+        assert_eq!(
+            field(deb, "Package"),
+            format!("postgresql-{major}-pg-incrbackup")
+        );
+        assert_eq!(field(deb, "Version"), version);
+        let depends = field(deb, "Depends");
+        let first = format!("postgresql-{major}, ");
+        assert!(depends.starts_with(&first), "{depends}");
+        assert!(
+            depends.ends_with(&format!("pg-incrbackup (>= {version})")),
+            "{depends}"
+        );
+        let contents = output(Command::new("dpkg-deb").arg("-c").arg(deb));
+        for line in contents.lines() {
+            assert!(line.contains(" root/root "), "{line}");
+        }
+        for file in [
+            format!("-rw-r--r--|./usr/lib/postgresql/{major}/lib/pg_incrbackup.so"),
+            format!("lrwxrwxrwx|./usr/lib/postgresql/{major}/bin/pg_incrbackup -> ../../../../bin/pg_incrbackup"),
+            format!("-rw-r--r--|./usr/share/postgresql/{major}/extension/pg_incrbackup.control"),
+            format!("-rw-r--r--|./usr/share/doc/postgresql-{major}-pg-incrbackup/copyright"),
+            format!("-rw-r--r--|./usr/share/doc/postgresql-{major}-pg-incrbackup/changelog.Debian.gz"),
+        ] {
+            assert_has(&contents, &file);
+        }
+    }
+    let contents = output(Command::new("dpkg-deb").arg("-c").arg(program));
+    for file in [
+        "-rwxr-xr-x|./usr/bin/pg_incrbackup",
+        "-rw-r--r--|./usr/share/man/man1/pg_incrbackup.1.gz",
+        "-rw-r--r--|./usr/share/man/man1/pg_incrbackup-restore.1.gz",
+        "-rw-r--r--|./usr/share/bash-completion/completions/pg_incrbackup",
+        "-rw-r--r--|./usr/share/zsh/vendor-completions/_pg_incrbackup",
+        "-rw-r--r--|./usr/share/fish/vendor_completions.d/pg_incrbackup.fish",
+        "-rw-r--r--|./usr/share/doc/pg-incrbackup/docs/install.md",
+        "-rwxr-xr-x|./usr/share/doc/pg-incrbackup/monitoring/check_pg_incrbackup",
+    ] {
+        assert_has(&contents, file);
+    }
+}
+
+/// `mode|path`, as a line of `dpkg-deb -c` has them at its ends.
+fn assert_has(contents: &str, file: &str) {
+    let (mode, path) = file.split_once('|').expect("it has both");
+    let is_there = |line: &str| line.starts_with(mode) && line.ends_with(&format!(" {path}"));
+    assert!(
+        contents.lines().any(is_there),
+        "{mode} {path} is not in\n{contents}"
+    );
+}
