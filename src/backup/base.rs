@@ -297,7 +297,7 @@ impl Making {
             system_identifier: server::system_identifier(),
             timeline: server::timeline(),
             database_oid: self.chain.info.database_oid,
-            server_version_num: server::VERSION_NUM,
+            server_version_num: server::running_version(),
             lsn: Lsn(self.snapshot.lsn),
             snapshot: self.snapshot.sees.clone(),
             taken_at: self.dir.name().taken_at,

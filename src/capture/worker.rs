@@ -162,7 +162,7 @@ fn identity(database: pg_sys::Oid) -> Result<SegmentIdentity> {
     Ok(SegmentIdentity {
         timeline: server::timeline(),
         database: String::from_utf8_lossy(&name.unwrap_or_default()).into_owned(),
-        server_version: server::VERSION_NUM,
+        server_version: server::running_version(),
         encoding: server::database_encoding(),
         next_xid: xid::next(),
     })

@@ -8,6 +8,7 @@ use super::plan::{self, Plan};
 use super::record_mode::RecordMode;
 use super::running::{self, RunningStatement};
 use super::words::travels_as_effects;
+use crate::pg::catalogs::extension;
 use crate::pg::ddl;
 use crate::pg::ddl::ddl_history::HistoryTable;
 use crate::pg::ddl::statement::Statement;
@@ -38,6 +39,10 @@ pub fn before_drop(statement: &Statement) {
         )
         .hint("Run SELECT incr_teardown() first; it keeps the files.")
         .raise();
+    }
+    // Who may not drop it gets PostgreSQL's error, and has locked nobody's tables before.
+    if !extension::lock_to_drop() {
+        return;
     }
     let (_, left) = replica_identity::give_back();
     for table in left {

@@ -313,6 +313,11 @@ fn a_table_that_is_locked_keeps_its_identity_until_it_is_free() {
     let said = c.session().run(&teardown);
     assert!(said.contains(locked), "{said}");
     assert_eq!(c.sql(IDENTITIES), "keylessf");
+    // Who may not drop it does not even look for tables to lock.
+    c.sql("CREATE ROLE stranger");
+    let error = c.sql_error("SET ROLE stranger; DROP EXTENSION pg_incrbackup");
+    assert_eq!(error.sqlstate, "42501", "{error}");
+    assert!(!error.text.contains(locked), "{error}");
     // Dropped nevertheless: it is the only one that is named, once more.
     let said = c.session().run(&format!("BEGIN; {rest}; ROLLBACK"));
     assert!(said.contains(locked), "{said}");

@@ -19,6 +19,34 @@ pub fn own_oid() -> Option<pg_sys::Oid> {
     Some(oid).filter(|oid| *oid != pg_sys::InvalidOid)
 }
 
+/// Locks this extension as DROP EXTENSION is about to (get_object_address of objectaddress.c), before anything that it
+/// concerns. False if the current role may not drop it, or if it is gone meanwhile.
+pub fn lock_to_drop() -> bool {
+    let Some(extension) = own_oid().filter(|oid| may_drop(*oid)) else {
+        return false;
+    };
+    // SAFETY: a lock of an object by OID, until the end of the transaction.
+    unsafe {
+        let lock = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+        pg_sys::LockDatabaseObject(pg_sys::ExtensionRelationId, extension, 0, lock);
+    }
+    own_oid() == Some(extension)
+}
+
+fn may_drop(extension: pg_sys::Oid) -> bool {
+    // SAFETY: catalog look-ups by OID.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_extension_ownercheck(extension, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::object_ownercheck(
+            pg_sys::ExtensionRelationId,
+            extension,
+            pg_sys::GetUserId(),
+        );
+    }
+}
+
 pub fn is_ours(extension: pg_sys::Oid) -> bool {
     own_oid() == Some(extension)
 }
