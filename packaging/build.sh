@@ -8,14 +8,18 @@ set -eu
 
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 remapped="$source=/usr/src/$name $work/target=/usr/src/$name/target $cargo_home=/usr/src/cargo"
-RUSTFLAGS=
+flags=
 CFLAGS='-O2 -g0'
 for mapping in $remapped; do
-    RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=$mapping"
+    flags="$flags --remap-path-prefix=$mapping"
     CFLAGS="$CFLAGS -ffile-prefix-map=$mapping"
 done
+# Not as RUSTFLAGS, which replaces what cargo-pgrx adds: without that the linker drops what it reads the SQL from.
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
+host=$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
+export "CARGO_TARGET_${host}_RUSTFLAGS=${flags# }"
 CARGO_TARGET_DIR=$work/target
-export RUSTFLAGS CFLAGS CARGO_TARGET_DIR
+export CFLAGS CARGO_TARGET_DIR
 # The remapping above leaves no room for a separator.
 case $source$cargo_home in *' '*) fail "a path with a space in it: $source, $cargo_home" ;; esac
 
