@@ -9,10 +9,17 @@ use harness::{run, wait_until, Cluster, Contents, Installation};
 const EARLIER: &str = "0.3.0";
 /// Every version that can be updated.
 const VERSIONS: [&str; 3] = ["0.1.0", "0.2.0", EARLIER];
-/// What the CREATE EXTENSION of some of them ran; PostgreSQL comes to the others by the scripts that update.
-const SCRIPTS: [(&str, &str); 2] = [
+/// What the CREATE EXTENSION of each of them ran; that of 0.3.0 came to the same as the update to it.
+const SCRIPTS: [(&str, &str); 3] = [
     ("0.1.0", include_str!("versions/pg_incrbackup--0.1.0.sql")),
     ("0.2.0", include_str!("versions/pg_incrbackup--0.2.0.sql")),
+    (
+        EARLIER,
+        concat!(
+            include_str!("versions/pg_incrbackup--0.2.0.sql"),
+            include_str!("../../sql/pg_incrbackup--0.2.0--0.3.0.sql")
+        ),
+    ),
 ];
 
 const UPDATE: &str = "ALTER EXTENSION pg_incrbackup UPDATE";
