@@ -190,7 +190,7 @@ COMMENT ON FUNCTION incr_check() IS 'everything that a backup of this database n
 COMMENT ON FUNCTION incr_setup(boolean, boolean) IS 'sets up the backup of this database: replica identities, slot, first base, capture';
 COMMENT ON FUNCTION incr_teardown(boolean) IS 'stops capture of this database and drops its slot; the files are kept';
 COMMENT ON FUNCTION incr_slot_health() IS 'health of each slot of this database: level, reasons, lag';
-COMMENT ON FUNCTION incr_cluster_health() IS 'health of each database of the cluster that has a slot or an archive, the worst first';
+COMMENT ON FUNCTION incr_cluster_health() IS 'health of each database of the cluster that has a slot or an archive, or whose backup is missed, the worst first';
 COMMENT ON FUNCTION incr_metrics() IS 'figures of each database of the cluster that is backed up, for monitoring';
 COMMENT ON FUNCTION incr_status() IS 'what each worker of this database is doing';
 COMMENT ON FUNCTION incr_info() IS 'the moments of this database that can be restored: from, to, and why they end';

@@ -4,9 +4,14 @@
 //! A worker creates the extension and checks everything that incr_setup() checks (`worker`); then a base worker does the
 //! rest. What fails is on the board, where health finds it, once in the log, and is tried again at increasing intervals.
 //!
+//! Slot and chain are made whatever bases are taken elsewhere, so that changes are captured from then on. The first base
+//! follows when there is a free turn.
+//!
 //! What somebody has ended stays ended: a database whose chain has ended, by incr_teardown() or because it is broken, is
-//! not set up again. The files remember it, so it holds after a restart, and until its directory is removed.
+//! not set up again. The files remember it, so it holds after a restart, and until its directory is removed. Where they
+//! seem not to be mounted nothing is set up (`obstacle`).
 
+pub mod obstacle;
 mod worker;
 
 use std::collections::HashSet;
@@ -20,13 +25,16 @@ use pgrx::prelude::*;
 use crate::backup::{self, Job, SCRATCH_PREFIX};
 use crate::pg::catalogs::databases::Database;
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::status::{self, DatabaseStatus};
+use crate::pg::server::{self, title};
+use crate::status::{self, BasePhase, DatabaseStatus};
 use crate::workers::has_slot;
 use crate::{place, preflight, settings, workers};
 
 /// Files are asked this often, at most.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// So many setups may be at work before their first base, in which they wait for the same transactions.
+const AT_ONCE: usize = 4;
 
 /// How a database is named until a restore into it is complete (by restore.sh and by the program), and the connection limit
 /// with which the program marks it.
@@ -48,8 +56,10 @@ pub fn is_permanent(database: &Database) -> bool {
 /// What a database lacks of being set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// Everything, or the first base.
+    /// Everything.
     Setup,
+    /// The first base; changes are captured.
+    FirstBase,
     /// Nothing, or what somebody has ended.
     Nothing,
 }
@@ -63,12 +73,63 @@ pub fn missing(database: pg_sys::Oid) -> Result<Missing, Failure> {
         None => false,
     };
     // A slot without files: the archive may not be mounted.
-    let is_new = !is_begun && !has_slot(database);
-    Ok(if is_new || lacks_base {
+    let may_begin = !has_slot(database) && (lacks_base || !is_begun);
+    Ok(if may_begin {
         Missing::Setup
+    } else if lacks_base {
+        Missing::FirstBase
     } else {
         Missing::Nothing
     })
+}
+
+/// How many more may be started now.
+struct Room {
+    setups: usize,
+    bases: usize,
+}
+
+impl Room {
+    fn now() -> Room {
+        let at_work = status::read_all().iter().filter(|e| is_at_work(e)).count();
+        Room {
+            setups: AT_ONCE.saturating_sub(at_work),
+            bases: backup::free_turns(),
+        }
+    }
+
+    /// Takes what this needs; false if there is no more of it.
+    fn take(&mut self, missing: Missing) -> bool {
+        let left = if missing == Missing::FirstBase {
+            &mut self.bases
+        } else {
+            &mut self.setups
+        };
+        let is_there = *left > 0;
+        *left = left.saturating_sub(1);
+        is_there
+    }
+}
+
+/// A setup before its base.
+fn is_at_work(entry: &DatabaseStatus) -> bool {
+    let base = &entry.base;
+    let is_before_base =
+        base.phase != BasePhase::Fencing && !base.has_turn && base.turn_asked_at == 0;
+    server::is_process_alive(entry.setup.pid) || base.is_setting_up() && is_before_base
+}
+
+/// The databases for whose setup others wait; empty if none has to. Needs a transaction.
+pub fn in_front() -> Vec<pg_sys::Oid> {
+    let entries = status::read_all().into_iter();
+    let at_work: Vec<pg_sys::Oid> = entries
+        .filter(is_at_work)
+        .map(|entry| pg_sys::Oid::from(entry.database))
+        .collect();
+    if at_work.len() < AT_ONCE {
+        return Vec::new();
+    }
+    at_work
 }
 
 /// The launcher's memory.
@@ -81,10 +142,13 @@ pub struct AutomaticSetup {
     /// Names in the setting of databases that do not exist, and databases for which the board has no room: logged once.
     unknown: HashSet<Vec<u8>>,
     without_room: HashSet<u32>,
+    /// Why nothing can be set up, as it was logged last.
+    obstacle: Option<String>,
 }
 
 impl AutomaticSetup {
-    /// Starts what is due, one database after the other as `base_workers` allows. `databases` are all that exist.
+    /// Starts what is due: setups of a few databases at a time, and first bases as `base_workers` allows. `databases` are
+    /// all that exist.
     pub fn look(&mut self, databases: &[Database]) {
         let selection = settings::databases();
         if self.last.is_some_and(|last| last.elapsed() < LOOK) {
@@ -114,15 +178,32 @@ impl AutomaticSetup {
             .into_iter()
             .filter(|database| !is_settled(database))
             .collect();
-        if open.is_empty() || is_archive_missing(databases) {
+        if open.is_empty() || self.is_obstructed(databases) {
             return;
         }
+        let mut room = Room::now();
         for database in open {
-            self.look_at(database);
+            self.look_at(database, &mut room);
         }
     }
 
-    fn look_at(&mut self, database: pg_sys::Oid) {
+    /// True while nothing can be set up, which is logged once.
+    fn is_obstructed(&mut self, databases: &[Database]) -> bool {
+        let failure = obstacle::find(databases);
+        let text = failure.as_ref().map(Failure::in_full);
+        if let (Some(failure), true) = (failure, self.obstacle != text) {
+            let message = "pg_incrbackup: no backup is set up automatically";
+            let hint = failure.hint.clone().unwrap_or_default();
+            Failure::new(failure.code, message)
+                .detail(failure.in_full())
+                .hint(hint)
+                .log(PgLogLevel::WARNING);
+        }
+        self.obstacle = text;
+        self.obstacle.is_some()
+    }
+
+    fn look_at(&mut self, database: pg_sys::Oid, room: &mut Room) {
         let entry = status::read(database).unwrap_or_default();
         let setup = &entry.setup;
         let is_waiting = setup.not_before > time::now().timestamp_micros();
@@ -133,15 +214,18 @@ impl AutomaticSetup {
         {
             return;
         }
-        match missing(database) {
-            Ok(Missing::Setup) => {}
+        let missing = match missing(database) {
             Ok(Missing::Nothing) => {
                 self.settled.insert(database.to_u32());
                 return backup::note_setup_success(database);
             }
-            Err(failure) => return backup::note_setup_failure(database, &failure),
-        }
-        if backup::free_turns() == 0 {
+            Ok(missing) => missing,
+            Err(failure) => {
+                backup::begin_setup(database);
+                return backup::note_setup_failure(database, &failure);
+            }
+        };
+        if !room.take(missing) {
             return;
         }
         if status::update(database, |_| ()).is_none() {
@@ -156,9 +240,13 @@ impl AutomaticSetup {
         }
         self.without_room.remove(&database.to_u32());
         let started = if setup.is_prepared {
-            update(database, |setup| setup.is_prepared = false);
+            backup::continue_setup(database);
+            backup::start(database, Job::AutomaticSetup).map(|_| ())
+        } else if missing == Missing::FirstBase {
+            backup::begin_setup(database);
             backup::start(database, Job::AutomaticSetup).map(|_| ())
         } else {
+            backup::begin_setup(database);
             let worker = workers::of_kind("setup", database).load_dynamic();
             worker.map(|_| ()).map_err(|_| workers::none_is_free())
         };
@@ -173,21 +261,13 @@ impl AutomaticSetup {
         self.unknown.retain(|name| !exists(name));
         for name in selection.named().filter(|name| !exists(name)) {
             if self.unknown.insert(name.to_vec()) {
-                log!(
-                    "pg_incrbackup: database \"{}\" of pg_incrbackup.databases does not exist; its backup is set up when it does",
+                title::log(&format!(
+                    "database \"{}\" of pg_incrbackup.databases does not exist; its backup is set up when it does",
                     String::from_utf8_lossy(name)
-                );
+                ));
             }
         }
     }
-}
-
-/// True if files of a database that is backed up are not there: the archive may not be mounted, and would say of every
-/// database that it was never backed up.
-fn is_archive_missing(databases: &[Database]) -> bool {
-    databases
-        .iter()
-        .any(|database| has_slot(database.oid) && matches!(place::find(database.oid), Ok(None)))
 }
 
 /// Databases that are no longer selected are not waited for.

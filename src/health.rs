@@ -10,6 +10,8 @@ mod metrics;
 mod offsite;
 mod uncovered;
 
+use std::time::Duration;
+
 use archive::time;
 use pgrx::prelude::*;
 
@@ -27,6 +29,8 @@ use crate::{lost_extension, place, preflight, replica_identity, workers};
 
 /// Maximum number of table names in one reason.
 const LISTED: usize = 5;
+/// A base backup that waits for its turn longer is reported.
+const LONG_WAIT: Duration = Duration::from_secs(3600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -336,6 +340,13 @@ fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
             Level::Warning,
             format!("a base backup waits for {waiting_for}"),
         );
+    }
+    let asked_at = entry.base.turn_asked_at;
+    let waited = time::now().timestamp_micros() - asked_at;
+    if asked_at != 0 && entry.base.is_running() && waited >= LONG_WAIT.as_micros() as i64 {
+        let minutes = waited / 60_000_000;
+        let reason = format!("a base backup has waited for {minutes} min for {waiting_for}");
+        row.because(Level::Warning, reason);
     }
     if !entry.expiry.error.is_empty() {
         let reason = "expired files could not be removed";

@@ -8,24 +8,46 @@ use pgrx::prelude::*;
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::pg::text::ServerText;
-use crate::{status, workers};
+use crate::status::{self, SetupStatus};
+use crate::workers;
 
 /// After the first failure; doubled after each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 
-/// Records why the backup of `database` could not be set up, and logs it unless it is the same as before. Outside a
-/// transaction.
+/// An attempt begins. It counts as failed until it succeeds: one that is killed is not repeated at once either.
+pub fn begin_attempt(database: pg_sys::Oid) {
+    status::update_existing(database, |entry| {
+        entry.setup.failures = entry.setup.failures.saturating_add(1);
+        put_off(&mut entry.setup);
+    });
+}
+
+/// The second part of an attempt begins, by the base worker.
+pub fn continue_attempt(database: pg_sys::Oid) {
+    status::update_existing(database, |entry| {
+        entry.setup.is_prepared = false;
+        put_off(&mut entry.setup);
+    });
+}
+
+fn put_off(setup: &mut SetupStatus) {
+    let times = setup.failures.saturating_sub(1);
+    let delay = workers::doubled(FIRST_RETRY, times, LONGEST_RETRY);
+    setup.not_before = time::now().timestamp_micros() + delay.as_micros() as i64;
+}
+
+/// Records why an attempt to set up the backup of `database` failed, and logs it unless it is the same as before. Outside
+/// a transaction.
 pub fn note_failure(database: pg_sys::Oid, failure: &Failure) {
     let why = failure.in_full();
     let hint = failure.hint.clone().unwrap_or_default();
-    let now = time::now().timestamp_micros();
     let is_new = status::update(database, |entry| {
         let setup = &mut entry.setup;
         let before = setup.error.get();
-        let delay = workers::doubled(FIRST_RETRY, setup.failures, LONGEST_RETRY);
-        setup.failures = setup.failures.saturating_add(1);
-        setup.not_before = now + delay.as_micros() as i64;
+        // Also of a look that began no attempt.
+        setup.failures = setup.failures.max(1);
+        put_off(setup);
         setup.is_prepared = false;
         setup.error.set(&why);
         setup.hint.set(&hint);
@@ -50,7 +72,5 @@ pub fn note_failure(database: pg_sys::Oid, failure: &Failure) {
 
 /// The backup of `database` is set up.
 pub fn note_success(database: pg_sys::Oid) {
-    status::update_existing(database, |entry| {
-        entry.setup = status::SetupStatus::default()
-    });
+    status::update_existing(database, |entry| entry.setup = SetupStatus::default());
 }

@@ -9,7 +9,7 @@
 
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use archive::base::{complete_manifest, remove_leftovers, BaseDir};
 use archive::layout::BaseName;
@@ -19,7 +19,7 @@ use pgrx::prelude::*;
 
 use super::dump::{self, Progress, Source};
 use super::properties::Properties;
-use super::{board, contents};
+use super::{board, contents, turn};
 use crate::figures::pretty_bytes;
 use crate::pg::decoding::slot::NewSlot;
 use crate::pg::decoding::snapshot::Exported;
@@ -32,6 +32,8 @@ use crate::status::BasePhase;
 
 /// How often a base that lost the wait for a lock is retried.
 const ATTEMPTS: u32 = 5;
+/// So long a base keeps its turn while it waits for transactions of its own database: others wait for it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The directory of the unfinished base, for the exit callback.
 static IN_MAKING: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -158,7 +160,8 @@ fn under_slot_snapshot(
 
 /// A base that only waits for transactions that change the schema.
 fn under_new_snapshot(chain: &ChainDir, source: &Source) -> Result<PathBuf, Failure> {
-    let fence = raise_fence(source.history)?;
+    let (fence, renewed) = raise_fence(source.history)?;
+    let source = renewed.as_ref().unwrap_or(source);
     transaction::begin(Isolation::RepeatableRead);
     let dumped = transaction::catch(|| dump_exported(chain, source, fence));
     match dumped.and_then(|result| result) {
@@ -204,20 +207,35 @@ fn ensure_name_is_free(chain: &ChainDir) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Acquires the fence by repeated short waits.
-fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {
-    board::enter(BasePhase::Fencing);
-    let fence = Fence::raise(history, |waited| {
-        let holders = fence::holders(history)?;
-        let separator = if holders.is_empty() { "" } else { ": " };
-        board::wait_for(&format!(
-            "open transactions that have changed the schema, for {} s{separator}{holders}",
-            waited.as_secs()
-        ));
-        Ok(())
-    })?;
-    board::wait_for("");
-    Ok(fence)
+/// Acquires the fence by repeated short waits. A turn that others may be waiting for is given back after a while: the
+/// fence is waited for without one, and is not held while the next turn is waited for. Then the source is another one.
+fn raise_fence(mut history: pg_sys::Oid) -> Result<(Fence, Option<Source>), Failure> {
+    let database = server::my_database();
+    let mut renewed = None;
+    loop {
+        board::enter(BasePhase::Fencing);
+        let fence = Fence::raise(history, |waited| {
+            if waited >= PATIENCE {
+                turn::give_back(database);
+            }
+            let holders = fence::holders(history)?;
+            let separator = if holders.is_empty() { "" } else { ": " };
+            board::wait_for(&format!(
+                "open transactions that have changed the schema, for {} s{separator}{holders}",
+                waited.as_secs()
+            ));
+            Ok(())
+        })?;
+        board::wait_for("");
+        if turn::has(database) || turn::try_take(database) {
+            return Ok((fence, renewed));
+        }
+        drop(fence);
+        turn::take(database)?;
+        let source = transaction::run(Source::collect)?;
+        history = source.history;
+        renewed = Some(source);
+    }
 }
 
 /// True when a transaction that the snapshot does not see has changed the schema. Under the fence

@@ -41,7 +41,7 @@ pub fn heal_if_due(database: pg_sys::Oid) -> Duration {
     }
     // A base that is in progress may have started too early. Without the extension none can be taken:
     // re-creating it starts one.
-    let is_due_later = entry.base.is_running() || turn::free() == 0;
+    let is_due_later = entry.base.is_running() || !turn::may_queue();
     if is_due_later || entry.is_suspended() || entry.extension.is_lost {
         return LOOK;
     }

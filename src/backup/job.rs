@@ -8,6 +8,7 @@ use pgrx::bgworkers::{BackgroundWorker, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
 use super::dump::Source;
+use super::setup::How;
 use super::{automatic, base, board, expiry, globals, heal, setup, turn};
 use crate::pg::failure::Failure;
 use crate::pg::server::{process, signals, transaction};
@@ -23,7 +24,7 @@ pub enum Job {
         new_chain: bool,
         take_over: bool,
     },
-    /// Whatever is missing, without anybody who waits for it.
+    /// Whatever is missing, without anybody who waits for it; the first base only if there is a free turn.
     AutomaticSetup,
     Base,
     /// A base that ends an incomplete range.
@@ -133,8 +134,21 @@ fn run(database: pg_sys::Oid, job: Job) -> Result<(), Failure> {
         Job::Setup {
             new_chain,
             take_over,
-        } => setup::run(database, &source, new_chain, take_over),
-        Job::AutomaticSetup => setup::run(database, &source, false, false),
+        } => {
+            let how = How {
+                new_chain,
+                take_over,
+                ..How::default()
+            };
+            setup::run(database, &source, how)
+        }
+        Job::AutomaticSetup => {
+            let how = How {
+                is_automatic: true,
+                ..How::default()
+            };
+            setup::run(database, &source, how)
+        }
         Job::Base | Job::Heal => {
             if turn::take(database)? {
                 source = transaction::run(Source::collect)?;

@@ -35,13 +35,16 @@ use std::collections::HashMap;
 use archive::time::{self, Time};
 use pgrx::prelude::*;
 
-pub use self::automatic::{note_failure as note_setup_failure, note_success as note_setup_success};
+pub use self::automatic::{
+    begin_attempt as begin_setup, continue_attempt as continue_setup,
+    note_failure as note_setup_failure, note_success as note_setup_success,
+};
 pub use self::globals::{start_if_due as start_globals_if_due, Due};
 pub use self::heal::{heal_if_due, want_healing};
 pub use self::job::{start, Job, Started};
 pub use self::scratch_settings::SCRATCH_PREFIX;
 pub use self::setup::drop_slot;
-pub use self::turn::free as free_turns;
+pub use self::turn::{free as free_turns, what_is_ahead};
 
 use self::schedule::{Failed, Spread};
 use crate::{place, settings, status};

@@ -17,14 +17,25 @@ use crate::place::Owned;
 use crate::status::{self, BasePhase, Phase};
 use crate::{place, settings, workers};
 
+/// How a setup is done.
+#[derive(Clone, Copy, Default)]
+pub struct How {
+    /// A new chain in any case.
+    pub new_chain: bool,
+    /// Also if another server owned the archive.
+    pub take_over: bool,
+    /// Nobody waits for it: without a free turn, the first base is left to a later call.
+    pub is_automatic: bool,
+}
+
 /// Does whatever is missing. The archive's ownership is checked first, so that a refused setup has changed
 /// nothing.
-pub fn run(
-    database: pg_sys::Oid,
-    source: &Source,
-    new_chain: bool,
-    take_over: bool,
-) -> Result<(), Failure> {
+pub fn run(database: pg_sys::Oid, source: &Source, how: How) -> Result<(), Failure> {
+    let How {
+        new_chain,
+        take_over,
+        is_automatic,
+    } = how;
     let name = workers::slot_name(database);
     if workers::has_slot(database) && !new_chain && place::find(database)?.is_none() {
         // Nothing is created if the archive may not be mounted.
@@ -59,8 +70,12 @@ pub fn run(
         } else {
             // A snapshot that waits with us would hold back vacuum everywhere.
             slot.end_export();
-            make_in_turn(database, &chain, source)?;
+            if !is_automatic {
+                make_in_turn(database, &chain, source)?;
+            }
         }
+        // Others need not wait for tables that are in use here.
+        turn::give_back(database);
         // Tables created between the first pass and the slot.
         identities += identities::ensure()?;
     }

@@ -54,17 +54,47 @@ pub fn take(database: pg_sys::Oid) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// This worker needs its turn no longer.
+/// This worker needs its turn no longer, or not now, nor waits for one.
 pub fn give_back(database: pg_sys::Oid) {
-    status::update_existing(database, |entry| entry.base.has_turn = false);
+    status::update_existing(database, |entry| {
+        entry.base.has_turn = false;
+        entry.base.turn_asked_at = 0;
+    });
+}
+
+/// True if this worker has its turn.
+pub fn has(database: pg_sys::Oid) -> bool {
+    status::read(database).is_some_and(|entry| entry.base.has_turn)
 }
 
 /// How many more base workers may be started without one that waits.
 pub fn free() -> usize {
-    let entries = status::read_all();
-    let is_busy = |base: &BaseStatus| base.is_running() && base.phase != BasePhase::Expiring;
-    let busy = entries.iter().filter(|entry| is_busy(&entry.base)).count();
-    settings::base_workers().saturating_sub(busy)
+    settings::base_workers().saturating_sub(wanted().len())
+}
+
+/// True while few enough wait that one more may: each of them is a worker process. So a base that is needed now gets its
+/// turn in the end, however many scheduled ones follow one another.
+pub fn may_queue() -> bool {
+    wanted().len() < settings::base_workers().saturating_mul(2)
+}
+
+/// Whose bases a new one would wait for, as text; `None` if there is a free turn. Needs a transaction.
+pub fn what_is_ahead() -> Result<Option<String>, Failure> {
+    let ahead = wanted();
+    let must_wait = ahead.len() >= settings::base_workers();
+    must_wait.then(|| in_words(&ahead)).transpose()
+}
+
+/// The databases whose base workers have a turn, wait for one, or are about to ask for one. A setup that waits for
+/// transactions or tables, and a base that waits for its fence without a turn, are in nobody's way.
+fn wanted() -> Vec<u32> {
+    let wants_one = |base: &BaseStatus| {
+        let is_about_to_ask = !base.is_setup && base.phase == BasePhase::Starting;
+        base.is_running() && (base.has_turn || base.turn_asked_at != 0 || is_about_to_ask)
+    };
+    let entries = status::read_all().into_iter();
+    let wanting = entries.filter(|entry| wants_one(&entry.base));
+    wanting.map(|entry| entry.database).collect()
 }
 
 /// The databases whose bases come first; if there are none, the turn is taken.

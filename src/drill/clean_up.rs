@@ -44,7 +44,7 @@ impl CleanUp {
         {
             return;
         }
-        let Ok(root) = place::root() else {
+        let Ok(Some(root)) = place::existing_root() else {
             return;
         };
         if must_check_all {

@@ -112,13 +112,12 @@ fn judge_chain(row: &mut Row, chain: &ChainDir) {
             let entry = status::read(row.database_oid).unwrap_or_default();
             row.because(Level::Warning, uncovered::in_words(&entry));
         }
-        Ok(bases) if bases.is_empty() => row.because(
-            Level::Critical,
-            format!(
-                "chain {} has no base backup yet, so it cannot be restored",
-                chain.number
-            ),
-        ),
+        Ok(bases) if bases.is_empty() && chain.info.ended.is_none() => {
+            uncovered::judge_first_base(row, row.database_oid, chain.number)
+        }
+        Ok(bases) if bases.is_empty() => {
+            row.because(Level::Critical, uncovered::no_base(chain.number))
+        }
         Ok(_) => {}
         Err(error) => row.because(Level::Critical, error.to_string()),
     }

@@ -5,7 +5,8 @@ use pgrx::prelude::*;
 use super::{files, slot_row, Level, Row};
 use crate::automatic_setup;
 use crate::backup;
-use crate::pg::catalogs::databases::Database;
+use crate::pg::catalogs::databases::{self, Database};
+use crate::pg::server::{self, title};
 use crate::status::{self, BasePhase, DatabaseStatus};
 use crate::{place, preflight, settings};
 
@@ -26,7 +27,11 @@ pub fn judge(row: &mut Row, database: pg_sys::Oid, name: &[u8]) {
     if entry.base.is_setting_up() {
         return row.because(Level::Warning, in_words(&entry));
     }
-    if files::is_anothers(row, database) {
+    let is_excluded = settings::databases().excludes(name);
+    if is_excluded {
+        let note = "this database is not backed up: pg_incrbackup.databases excludes it";
+        row.reasons.push(note.to_owned());
+    } else if files::is_anothers(row, database) {
         return;
     }
     let chain = place::latest_chain(database).ok().flatten();
@@ -42,6 +47,11 @@ pub fn judge(row: &mut Row, database: pg_sys::Oid, name: &[u8]) {
         }
         chain => (broken, chain.is_some()),
     };
+    if is_excluded {
+        // Nobody waits for a new one any more.
+        let note = why.map(|why| format!("the former chain is broken: {why}"));
+        return row.reasons.extend(note);
+    }
     if let Some(why) = why.filter(|_| automatic_setup::problem(&entry).is_none()) {
         return row.chain_is_broken(format!(
             "the chain is broken: {why}; run SELECT * FROM incr_setup(new_chain => true)"
@@ -53,10 +63,7 @@ pub fn judge(row: &mut Row, database: pg_sys::Oid, name: &[u8]) {
 /// There is no chain, or it was ended by incr_teardown().
 fn judge_choice(row: &mut Row, entry: &DatabaseStatus, name: &[u8], is_torn_down: bool) {
     let selection = settings::databases();
-    if selection.excludes(name) {
-        let note = "this database is not backed up: pg_incrbackup.databases excludes it";
-        row.reasons.push(note.to_owned());
-    } else if !selection.selects(name) {
+    if !selection.selects(name) {
         let how = "run SELECT * FROM incr_setup(), or exclude it in pg_incrbackup.databases";
         let reason = format!("this database is not backed up: {how}");
         row.because(Level::Warning, reason);
@@ -71,13 +78,53 @@ fn judge_choice(row: &mut Row, entry: &DatabaseStatus, name: &[u8], is_torn_down
     } else if settings::directory().is_none() {
         let reason = "this database is not backed up: pg_incrbackup.directory is not set";
         row.because(Level::Critical, reason);
+    } else if let Some(failure) = automatic_setup::obstacle::find(&databases::rows()) {
+        let reason = format!("its backup cannot be set up: {}", failure.in_full());
+        row.because(Level::Critical, reason);
     } else {
         let room = status::is_there().then(|| preflight::ensure_room(row.database_oid));
         match room {
             Some(Err(failure)) => row.because(Level::Critical, failure.in_full()),
-            _ => row.because(Level::Warning, "its backup is about to be set up"),
+            _ => row.because(Level::Warning, about_to_be_set_up()),
         }
     }
+}
+
+fn about_to_be_set_up() -> String {
+    let about = "its backup is about to be set up";
+    let in_front = automatic_setup::in_front().into_iter();
+    let names: Vec<String> = in_front.map(title::shown).collect();
+    if names.is_empty() {
+        return about.to_owned();
+    }
+    format!("{about}, after one of these: {}", names.join(", "))
+}
+
+pub fn no_base(chain: u32) -> String {
+    format!("chain {chain} has no base backup yet, so it cannot be restored")
+}
+
+/// Reports that a chain that is not ended has no base, for a database whose setup is not at work.
+pub fn judge_first_base(row: &mut Row, database: pg_sys::Oid, chain: u32) {
+    let entry = status::read(database).unwrap_or_default();
+    let name = server::database_name(database).unwrap_or_default();
+    let problem = automatic_setup::problem(&entry);
+    if let Some(problem) = &problem {
+        row.because(Level::Critical, problem.clone());
+    }
+    if problem.is_some() || !settings::databases().selects(&name) {
+        return row.because(Level::Critical, no_base(chain));
+    }
+    let reason = match backup::what_is_ahead() {
+        Ok(Some(ahead)) => {
+            format!("its backup is being set up: changes are captured, and the first base backup waits for {ahead}")
+        }
+        Ok(None) => {
+            "its backup is being set up: the first base backup is about to begin".to_owned()
+        }
+        Err(failure) => failure.in_full(),
+    };
+    row.because(Level::Warning, reason);
 }
 
 /// What a setup is doing.

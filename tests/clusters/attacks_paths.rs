@@ -1,7 +1,7 @@
 //! "Somebody put a function of theirs where my backup looks for PostgreSQL's." What the owner of a
 //! database, or a session, sets for itself reaches our functions and our workers, and finds nobody home.
 
-use harness::Cluster;
+use harness::{wait_until, Cluster};
 
 /// A schema of mallory's with an operator of her own for each of PostgreSQL's, and functions like those
 /// that we call. Whatever runs one of them counts it; from a superuser's hands it would be the end.
@@ -50,6 +50,31 @@ fn every_function_of_the_extension_pins_its_path() {
         "SELECT p.oid::regprocedure {members} WHERE NOT coalesce(proconfig, '{{}}') @> '{{\"search_path=pg_catalog, pg_temp\"}}'"
     ));
     assert_eq!(others, "");
+}
+
+#[test]
+fn a_path_that_the_owner_sets_leads_no_automatic_setup_astray() {
+    let c = Cluster::builder().start();
+    c.sql(TRAPS);
+    // A cast to one of these, and a value of one of these columns, would run the check.
+    c.sql(
+        "SET ROLE mallory; CREATE FUNCTION evil.trap(anyelement) RETURNS bool LANGUAGE plpgsql AS \
+         $f$ BEGIN PERFORM pg_catalog.nextval('evil.trapped'); RETURN true; END $f$; \
+         CREATE FUNCTION evil.clock_timestamp() RETURNS timestamptz LANGUAGE plpgsql AS \
+         $f$ BEGIN PERFORM pg_catalog.nextval('evil.trapped'); RETURN NULL; END $f$; \
+         CREATE DOMAIN evil.text AS pg_catalog.text CHECK (evil.trap(VALUE)); \
+         CREATE DOMAIN evil.name AS pg_catalog.name CHECK (evil.trap(VALUE)); \
+         CREATE DOMAIN evil.bytea AS pg_catalog.bytea CHECK (evil.trap(VALUE))",
+    );
+    c.sql("ALTER DATABASE app OWNER TO mallory");
+    c.sql("SET ROLE mallory; ALTER DATABASE app SET search_path = pg_temp, evil, pg_catalog");
+    c.make_archive_directory();
+    c.set("pg_incrbackup.databases", "'app'");
+    wait_until("its backup is set up", || {
+        c.try_sql("SELECT level FROM evil.incr_slot_health()")
+            .is_ok_and(|level| level.starts_with("ok"))
+    });
+    assert_eq!(c.sql(IS_TRAPPED), "f");
 }
 
 #[test]

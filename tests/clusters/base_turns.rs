@@ -14,6 +14,12 @@ fn two() -> Cluster {
     c
 }
 
+fn base_worker_of(c: &Cluster, database: &str) -> String {
+    c.sql(&format!(
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup base' AND datname = '{database}'"
+    ))
+}
+
 fn state(c: &Cluster, database: &str) -> String {
     let sql = "SELECT state, detail FROM incr_status() WHERE worker = 'base'";
     c.sql_in(database, sql)
@@ -31,6 +37,9 @@ fn a_base_waits_until_that_of_another_database_has_ended() {
     wait_until("the first base has its turn", || {
         state(&c, "other").starts_with("waiting for the DDL fence")
     });
+    // It would give its turn back after a while.
+    let worker = base_worker_of(&c, "other");
+    c.signal(&worker, "STOP");
     let mut second = c.session();
     second.send("SELECT incr_dump();");
     second.wait_for_line(|line| {
@@ -63,6 +72,18 @@ fn a_base_waits_until_that_of_another_database_has_ended() {
         "{health}"
     );
 
+    // So is one that is set up automatically.
+    c.sql_in("postgres", "CREATE DATABASE fourth");
+    c.set("pg_incrbackup.databases", "'fourth'");
+    wait_until("it is captured", || {
+        c.try_sql_in("fourth", "SELECT incr_flush('5 s')").is_ok()
+    });
+    let ahead = "the first base backup waits for its turn, behind the base backup of ";
+    wait_until("health says for whom its first base waits", || {
+        let health = c.sql_in("fourth", "SELECT level, reasons FROM incr_slot_health()");
+        health.starts_with("warning") && health.contains(ahead)
+    });
+
     // More of them may run: both who wait have their turn.
     c.set("pg_incrbackup.base_workers", "3");
     for (session, database) in [(&mut second, "app"), (&mut third, "third")] {
@@ -73,6 +94,20 @@ fn a_base_waits_until_that_of_another_database_has_ended() {
             state(&c, database)
         );
     }
+    assert!(state(&c, "other").starts_with("waiting for the DDL fence"));
+    wait_until("the first base is there", || {
+        c.sql_in("fourth", "SELECT level FROM incr_slot_health()") == "ok"
+    });
+
+    // Nobody waits for long for transactions of another database.
+    c.set("pg_incrbackup.base_workers", "1");
+    let mut again = c.session();
+    again.send("SELECT incr_dump();");
+    again
+        .wait_for_line(|line| line.contains("waits for its turn, behind the base backup of other"));
+    c.signal(&worker, "CONT");
+    again.finish();
+    assert!(state(&c, "app").starts_with("done"), "{}", state(&c, "app"));
     assert!(state(&c, "other").starts_with("waiting for the DDL fence"));
     ddl.run("COMMIT");
     first.finish();

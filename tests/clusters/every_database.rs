@@ -30,16 +30,27 @@ fn wait_until_ok(c: &Cluster, database: &str) {
 #[test]
 fn every_database_but_those_excluded_is_set_up_by_itself() {
     let c = Cluster::builder()
-        .setting(
-            SETTING,
-            "'*, !scratch*, !restored*, \"Web, shop\", missing'",
-        )
         .setting("max_worker_processes", "24")
         .start();
     for name in ["\"Web, shop\"", "scratch1", "closed", "\"w.restoring\""] {
         create(&c, name);
     }
     c.sql_in("postgres", "ALTER DATABASE closed ALLOW_CONNECTIONS false");
+    c.sql_in("scratch1", "CREATE EXTENSION pg_incrbackup");
+    c.set(
+        SETTING,
+        "'*, !scratch*, !restored*, \"Web, shop\", missing'",
+    );
+    // It may be what is not mounted, and nobody who looks creates it.
+    wait_until("health says what is missing", || {
+        let health = health(&c, "scratch1", "app");
+        health.starts_with("critical") && health.contains("\" does not exist")
+    });
+    wait_until("the log says so", || {
+        logged(&c, "no backup is set up automatically") == 1
+    });
+    assert!(!c.archive_directory().exists());
+    c.make_archive_directory();
     for database in ["app", "Web, shop", "postgres"] {
         wait_until_ok(&c, database);
     }
@@ -48,8 +59,6 @@ fn every_database_but_those_excluded_is_set_up_by_itself() {
     let backed_up = "SELECT string_agg(database, ', ' ORDER BY database COLLATE \"C\") FROM pg_replication_slots \
         WHERE slot_name LIKE 'pg\\_incrbackup\\_%'";
     assert_eq!(c.sql(backed_up), "Web, shop, app, postgres");
-    let extension = "SELECT count(*) FROM pg_extension WHERE extname = 'pg_incrbackup'";
-    assert_eq!(c.sql_in("scratch1", extension), "0");
     assert_eq!(health(&c, "app", "scratch1"), "");
     assert_eq!(
         logged(
@@ -76,16 +85,40 @@ fn every_database_but_those_excluded_is_set_up_by_itself() {
     });
     c.sql_in("Web, shop", "SELECT * FROM incr_setup()");
     wait_until_ok(&c, "Web, shop");
+
+    // Files that are missing stop no other database, unless those of all are missing.
+    let directories = || std::fs::read_dir(c.archive_directory()).expect("it can be read");
+    let hide = |name: &str| {
+        for directory in directories().map(|entry| entry.expect("an entry").path()) {
+            let own = directory.file_name().expect("a name").to_string_lossy();
+            if own.starts_with(name) && !own.ends_with(".hidden") {
+                let hidden = c.archive_directory().with_extension("hidden");
+                std::fs::create_dir_all(&hidden).expect("it can be created");
+                std::fs::rename(&directory, hidden.join(own.as_ref())).expect("it can be moved");
+            }
+        }
+    };
+    hide("later");
+    create(&c, "newer");
+    wait_until_ok(&c, "newer");
+    hide("");
+    create(&c, "newest");
+    wait_until("health says why it is not set up", || {
+        let health = health(&c, "app", "newest");
+        health.starts_with("critical")
+            && health.contains("has no files of a database that is backed up")
+    });
 }
 
 #[test]
 fn a_setup_that_fails_says_once_what_is_missing_and_is_tried_again() {
     let c = Cluster::builder()
-        .setting(SETTING, "'app, other'")
         .setting("max_replication_slots", "1")
         .start();
-    c.sql("CREATE EXTENSION pg_incrbackup; DROP SCHEMA public CASCADE");
+    c.make_archive_directory();
+    c.sql("DROP SCHEMA public CASCADE");
     c.sql_in("postgres", "CREATE EXTENSION pg_incrbackup");
+    c.set(SETTING, "'app, other'");
     let says = |database: &str, said: &str| {
         wait_until("health says why", || {
             let health = health(&c, "postgres", database);
@@ -127,6 +160,18 @@ fn databases_without_a_backup_are_named_unless_they_are_excluded() {
         health(&c, "app", "forgotten").is_empty()
     });
     assert_eq!(c.sql("SELECT count(*) FROM pg_replication_slots"), "1");
+    // Excluding it also ends the alarm about a chain that nobody will continue.
+    c.sql_in("forgotten", "CREATE EXTENSION pg_incrbackup");
+    c.sql("SELECT incr_teardown(drop_slot => false)");
+    c.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots");
+    wait_until("the chain is broken", || {
+        health(&c, "forgotten", "app").starts_with("emergency")
+    });
+    c.set(SETTING, "'!forgotten, !app'");
+    wait_until("nobody waits for a new one", || {
+        let health = health(&c, "forgotten", "app");
+        health.starts_with("ok") && health.contains("the former chain is broken")
+    });
     for (list, why) in [
         ("a b", "comma"),
         ("*,", "last comma"),

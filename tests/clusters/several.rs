@@ -74,11 +74,12 @@ fn all_are_shown_from_any_database_and_each_shows_its_own() {
     ), "{}", c.sql("SELECT * FROM incr_cluster_health()"));
     let workers = "SELECT count(DISTINCT pid) FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup capture'";
     assert_eq!(c.sql(workers), "2");
-    // One that is not backed up is no row, one that was and whose files are there is.
+    // One that was never backed up is told, but has no figures.
     c.sql_in("postgres", "CREATE DATABASE third");
-    assert_eq!(c.sql("SELECT count(*) FROM incr_cluster_health()"), "2");
+    assert_eq!(levels(&c, "app"), "app ok, other ok, third warning");
+    assert_eq!(c.sql("SELECT count(*) FROM incr_metrics()"), "2");
     c.sql_in("other", "SELECT incr_teardown()");
-    assert_eq!(levels(&c, "app"), "app ok, other warning");
+    assert_eq!(levels(&c, "app"), "app ok, other warning, third warning");
     c.sql_in("postgres", "DROP DATABASE other");
     let gone = c.sql("SELECT reasons FROM incr_cluster_health() WHERE database = 'other'");
     assert!(gone.contains("the database no longer exists"), "{gone}");

@@ -311,6 +311,18 @@ impl Cluster {
         run(Command::new("kill").args(["-9", pid]));
     }
 
+    /// Sends a signal, such as STOP, to a process.
+    pub fn signal(&self, pid: &str, signal: &str) {
+        run(Command::new("kill").args([&format!("-{signal}"), pid]));
+    }
+
+    /// Creates the empty directory of the archive, which an automatic setup does not create.
+    pub fn make_archive_directory(&self) {
+        let directory = self.archive_directory();
+        fs::create_dir(&directory).expect("the archive's directory can be created");
+        give_to_server_user(&directory);
+    }
+
     /// Appends a line to postgresql.conf and reloads it.
     pub fn set(&self, name: &str, value: &str) {
         self.write_setting(name, value);

@@ -1,9 +1,12 @@
 //! Statements that create a schema, and those that may drop a schema or an extension.
 
+use std::ffi::CStr;
+
 use pgrx::prelude::*;
 
 use super::node::{bytes, Sql};
 use super::statement::Statement;
+use crate::pg::server::session::set_at_level;
 
 /// The schema that CREATE SCHEMA creates, or the new name of a renamed one.
 pub fn made_schema(statement: &Statement) -> Option<Sql> {
@@ -35,4 +38,32 @@ pub fn exists(schema: &[u8]) -> bool {
     let name = super::node::c_string(schema);
     // SAFETY: a catalog look-up; missing is allowed.
     unsafe { pg_sys::get_namespace_oid(name.as_ptr(), true) != pg_sys::InvalidOid }
+}
+
+/// The search_path with which sessions of this database begin, and the schema in which CREATE EXTENSION would create its
+/// objects in one of ours: the first of the path that exists and is neither pg_catalog nor temporary. The owner of the
+/// database chooses the path, so no SQL runs while it is set. Needs a transaction.
+pub fn of_new_sessions() -> (Sql, Option<Sql>) {
+    // SAFETY: guc.c copies the string, which stays as it is until the configuration is read again; a list of OIDs is
+    // answered. After an error the abort of the transaction takes the setting back.
+    unsafe {
+        let path = pg_sys::GetConfigOptionResetString(c"search_path".as_ptr());
+        let shown = bytes(path).unwrap_or_default();
+        let nest_level = pg_sys::NewGUCNestLevel();
+        let value = CStr::from_ptr(path);
+        set_at_level(c"search_path", value, pg_sys::GucContext::PGC_USERSET);
+        let schemas = pg_sys::fetch_search_path(false);
+        pg_sys::AtEOXact_GUC(true, nest_level);
+        let count = schemas
+            .as_ref()
+            .map_or(0, |schemas| schemas.length as usize);
+        let first = (0..count)
+            .map(|place| (*(*schemas).elements.add(place)).oid_value)
+            .find(|oid| {
+                *oid != pg_sys::Oid::from(pg_sys::PG_CATALOG_NAMESPACE)
+                    && !pg_sys::isAnyTempNamespace(*oid)
+            });
+        let name = first.and_then(|oid| bytes(pg_sys::get_namespace_name(oid)));
+        (shown, name)
+    }
 }
