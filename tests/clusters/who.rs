@@ -5,12 +5,16 @@ use harness::{program, Cluster};
 const TILL: &str = "till 3; DROP TABLE t; --\u{e4}";
 
 /// Transactions of alice, each in its own way.
-const HER_WAYS: [&str; 5] = [
+const HER_WAYS: [&str; 6] = [
     "INSERT INTO t VALUES (1, 'insert'), (2, 'two')",
     "COPY t FROM PROGRAM 'printf \"10\\tcopy\\n11\\tcopy\\n\"'",
     "SELECT put(20)",
     "BEGIN; SAVEPOINT a; INSERT INTO t VALUES (30, 'gone'); ROLLBACK TO a; SAVEPOINT b; INSERT INTO t VALUES (31, 'savepoint'); COMMIT",
     "BEGIN; INSERT INTO t VALUES (40, 'prepared'); PREPARE TRANSACTION 'p'",
+    // What ON COMMIT DROP does to the catalogs comes after the message.
+    "SELECT format('CREATE TEMP TABLE h (%s) ON COMMIT DROP', string_agg(format('c%s text DEFAULT 1', i), ', ')) AS h
+         FROM generate_series(1, 200) i \\gset
+     BEGIN; :h; INSERT INTO t VALUES (60, 'dropped'); COMMIT",
 ];
 
 #[test]
@@ -26,7 +30,7 @@ fn a_transaction_says_whose_it_was() {
     );
     let as_alice = |sql: &str| {
         c.sql(&format!(
-            "SET application_name = '{TILL}'; SET SESSION AUTHORIZATION alice; {sql}"
+            "\\connect - alice\nSET application_name = '{TILL}'; {sql}"
         ));
     };
     as_alice("INSERT INTO t VALUES (0, 'off')");
@@ -36,7 +40,12 @@ fn a_transaction_says_whose_it_was() {
     }
     as_alice("CREATE TABLE hers (a int PRIMARY KEY)");
     as_alice("BEGIN; INSERT INTO t SELECT i, repeat('large', 20) FROM generate_series(1000, 30000) i; UPDATE t SET how = 'large' WHERE id = 1000; COMMIT");
+    // Each commit of DDL gives the prepared transaction a snapshot.
+    for i in 0..80 {
+        c.sql(&format!("CREATE TABLE others_{i} ()"));
+    }
     c.sql("COMMIT PREPARED 'p'");
+    c.sql("SET SESSION AUTHORIZATION alice; INSERT INTO t VALUES (61, 'in her name')");
     // Not hers, whatever it says.
     let forged = "00000000000000000000000000000000alice till 10.0.0.1";
     c.sql(&format!(
@@ -62,13 +71,14 @@ fn a_transaction_says_whose_it_was() {
         "SET application_name = '{TILL}'; SHOW application_name"
     ));
     let alice = format!("alice|{name}|[local]");
-    for id in ["1", "2", "11", "20", "31", "40", "1000", "30000"] {
+    for id in ["1", "2", "11", "20", "31", "40", "60", "1000", "30000"] {
         assert_eq!(made_by(id), alice, "row {id}");
     }
     assert_eq!([made_by("0"), made_by("50")], ["", ""]);
     assert_eq!(made_by("51"), "postgres|psql|[local]");
+    assert_eq!(made_by("61"), "postgres|psql|[local]");
     let by_changes = "SET client_min_messages = warning; SELECT count(*), count(DISTINCT (application_name, client)) FROM incr_changes('t') WHERE role = 'alice'";
-    assert_eq!(c.sql(by_changes), "29009|1");
+    assert_eq!(c.sql(by_changes), "29010|1");
     let by_ddl = format!(
         "SET client_min_messages = warning;
          SELECT bool_and(role = 'alice' AND application_name = $${name}$$) FROM incr_changes('hers')"
@@ -84,11 +94,11 @@ fn a_transaction_says_whose_it_was() {
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let hers = shown(&["--role", "alice"]);
-    assert_eq!(hers.matches("\n-- transaction ").count() + 1, 7, "{hers}");
+    assert_eq!(hers.matches("\n-- transaction ").count() + 1, 8, "{hers}");
     assert_eq!(
         hers.matches(&format!("by alice, {name}, [local]  "))
             .count(),
-        7,
+        8,
         "{hers}"
     );
     assert!(hers.contains("CREATE TABLE public.hers"), "{hers}");
@@ -109,7 +119,11 @@ fn a_transaction_says_whose_it_was() {
     let unknown = c.sql(
         "SET client_min_messages = warning; SELECT count(DISTINCT xid) FROM incr_changes('u', operation => 'insert') WHERE role IS NULL",
     );
-    let said = c.log().matches("is not in the files").count().to_string();
+    let said = c
+        .log()
+        .matches("(role=postgres application=psql client=%5Blocal%5D) is not in the files")
+        .count()
+        .to_string();
     assert_eq!(unknown, said);
     assert_ne!(unknown, "0");
 
@@ -123,6 +137,16 @@ fn with_it_on_everywhere_every_worker_goes_on_and_health_is_ok() {
         .setting("pg_incrbackup.record_who", "on")
         .setting("pg_incrbackup.reader", "poll")
         .back_up();
+    // Where no slot of ours is, nothing is written for that of somebody else to read.
+    c.sql("CREATE DATABASE elsewhere");
+    let others = c.sql_in(
+        "elsewhere",
+        "SELECT pg_create_logical_replication_slot('others', 'test_decoding') \\g /dev/null
+         CREATE TABLE t (a int); INSERT INTO t VALUES (1); SELECT data FROM pg_logical_slot_get_changes('others', NULL, NULL);
+         SELECT pg_drop_replication_slot('others') \\g /dev/null",
+    );
+    assert!(others.contains("table public.t: INSERT"), "{others}");
+    assert!(!others.contains("message"), "{others}");
     c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
     c.sql("SELECT incr_dump(); VACUUM ANALYZE t");
     c.sql("SET ROLE pg_read_all_data; BEGIN; RESET ROLE; UPDATE t SET a = 2; COMMIT");
