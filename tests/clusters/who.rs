@@ -140,6 +140,7 @@ fn with_it_on_everywhere_every_worker_goes_on_and_health_is_ok() {
     );
     assert!(others.contains("table public.t: INSERT"), "{others}");
     assert!(!others.contains("message"), "{others}");
+    c.sql("DROP DATABASE elsewhere");
     c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
     c.sql("SELECT incr_dump(); VACUUM ANALYZE t");
     c.sql("SET ROLE pg_read_all_data; BEGIN; RESET ROLE; UPDATE t SET a = 2; COMMIT");
