@@ -64,9 +64,10 @@ pub fn question(
         || has_all(|column| column.is_primary)
         || has_all(|column| column.is_identity);
     let names = names_in_files(table)?;
-    let tables = names.into_iter().map(|name| Table {
+    let tables = names.into_iter().map(|(name, is_ancestor)| Table {
         name,
         columns: columns.clone(),
+        is_ancestor,
     });
     Ok(Question {
         tables: tables.collect(),
@@ -99,9 +100,10 @@ pub fn changes_of(
     let key = key_columns(&described);
     let columns: Vec<Vec<u8>> = key.iter().map(|column| column.name.clone()).collect();
     let names = names_in_files(table)?;
-    let tables = names.into_iter().map(|name| Table {
+    let tables = names.into_iter().map(|(name, is_ancestor)| Table {
         name,
         columns: columns.clone(),
+        is_ancestor,
     });
     Ok(changes::Question {
         tables: tables.collect(),
@@ -259,26 +261,30 @@ fn bad_key(message: &str) -> Failure {
     Failure::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message)
 }
 
-/// The names that the files use for the table's rows: for a partitioned table also those of its partitions,
-/// for a partition also those of its ancestors (rows may be written through the root; a command on the root
-/// affects all).
-fn names_in_files(table: pg_sys::Oid) -> Result<Vec<TableName>, Failure> {
+/// The names that the files use for the table's rows, and whether each is that of an ancestor: for a partitioned table also
+/// those of its partitions, for a partition also those of its ancestors (rows may be written through the root; a command on the
+/// root affects all).
+fn names_in_files(table: pg_sys::Oid) -> Result<Vec<(TableName, bool)>, Failure> {
     let arguments = [DatumWithOid::from(table)];
-    let read = Spi::connect(|client| -> spi::Result<Vec<pg_sys::Oid>> {
-        let query = "SELECT relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree($1)
-                     UNION SELECT relid::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors($1)";
+    let read = Spi::connect(|client| -> spi::Result<Vec<(pg_sys::Oid, bool)>> {
+        let query = "SELECT relid::pg_catalog.oid, false FROM pg_catalog.pg_partition_tree($1)
+                     UNION SELECT relid::pg_catalog.oid, true FROM pg_catalog.pg_partition_ancestors($1)";
         let rows = client.select(query, None, &arguments)?;
-        let oids = rows.map(|row| row.get::<pg_sys::Oid>(1));
-        let oids = oids.collect::<spi::Result<Vec<_>>>()?;
+        let one = |row: spi::SpiHeapTupleData<'_>| {
+            let oid = row.get::<pg_sys::Oid>(1)?;
+            Ok(oid.zip(row.get::<bool>(2)?))
+        };
+        let oids = rows.map(one).collect::<spi::Result<Vec<_>>>()?;
         Ok(oids.into_iter().flatten().collect())
     });
-    let mut oids = vec![table];
-    oids.extend(read?.into_iter().filter(|oid| *oid != table));
-    let name = |oid: &pg_sys::Oid| {
-        with_relation(*oid, |relation| TableName {
+    let mut oids = vec![(table, false)];
+    oids.extend(read?.into_iter().filter(|(oid, _)| *oid != table));
+    let name = |(oid, is_ancestor): &(pg_sys::Oid, bool)| {
+        let name = with_relation(*oid, |relation| TableName {
             schema: relation.schema(),
             table: relation.name(),
-        })
+        });
+        name.map(|name| (name, *is_ancestor))
     };
     Ok(oids.iter().filter_map(name).collect())
 }

@@ -82,6 +82,25 @@ fn a_table_has_a_history_with_its_values() {
     let error = c.sql_error("SELECT * FROM incr_changes('orders', operation => 'merge')");
     assert_eq!(error.sqlstate, "22023", "{error}");
 
+    // A partition of yesterday was one then.
+    c.sql(
+        "CREATE TABLE p (id int, item text) PARTITION BY RANGE (id);
+         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
+         CREATE TABLE p3 (id int, item text); ALTER TABLE p ATTACH PARTITION p3 FOR VALUES FROM (20) TO (30);
+         INSERT INTO p VALUES (1, 'dropped'), (11, 'now'), (21, 'detached');
+         ALTER TABLE p DETACH PARTITION p3; INSERT INTO p3 VALUES (22, 'alone'); DROP TABLE p1;
+         CREATE TABLE p1 (id int, item text); INSERT INTO p1 VALUES (2, 'another table')",
+    );
+    c.flush();
+    let items = |table: &str| {
+        c.sql(&format!(
+            "SET client_min_messages = warning; SELECT string_agg(new->>'item', ' ' ORDER BY new->>'item') FROM incr_changes('{table}')"
+        ))
+    };
+    assert_eq!(items("p"), "detached dropped now");
+    assert_eq!(items("p2"), "now");
+    assert!(c.is_true("SELECT count(*) = 0 FROM incr_changes('p') WHERE command = 'NOT SHOWN'"));
+
     // A schema change has its words, a change its place; nobody was recorded.
     assert!(c.is_true(
         "SELECT bool_and(role IS NULL AND client IS NULL AND file IS NOT NULL AND line > 0 AND committed IS NOT NULL)

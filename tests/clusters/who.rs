@@ -26,7 +26,7 @@ fn a_transaction_says_whose_it_was() {
     );
     let as_alice = |sql: &str| {
         c.sql(&format!(
-            "SET application_name = '{TILL}'; SET SESSION AUTHORIZATION alice; {sql}"
+            "\\connect - alice\nSET application_name = '{TILL}'; {sql}"
         ));
     };
     as_alice("INSERT INTO t VALUES (0, 'off')");
@@ -37,6 +37,7 @@ fn a_transaction_says_whose_it_was() {
     as_alice("CREATE TABLE hers (a int PRIMARY KEY)");
     as_alice("BEGIN; INSERT INTO t SELECT i, repeat('large', 20) FROM generate_series(1000, 30000) i; UPDATE t SET how = 'large' WHERE id = 1000; COMMIT");
     c.sql("COMMIT PREPARED 'p'");
+    c.sql("SET SESSION AUTHORIZATION alice; INSERT INTO t VALUES (61, 'in her name')");
     // Not hers, whatever it says.
     let forged = "00000000000000000000000000000000alice till 10.0.0.1";
     c.sql(&format!(
@@ -67,6 +68,7 @@ fn a_transaction_says_whose_it_was() {
     }
     assert_eq!([made_by("0"), made_by("50")], ["", ""]);
     assert_eq!(made_by("51"), "postgres|psql|[local]");
+    assert_eq!(made_by("61"), "postgres|psql|[local]");
     let by_changes = "SET client_min_messages = warning; SELECT count(*), count(DISTINCT (application_name, client)) FROM incr_changes('t') WHERE role = 'alice'";
     assert_eq!(c.sql(by_changes), "29009|1");
     let by_ddl = format!(
@@ -109,7 +111,11 @@ fn a_transaction_says_whose_it_was() {
     let unknown = c.sql(
         "SET client_min_messages = warning; SELECT count(DISTINCT xid) FROM incr_changes('u', operation => 'insert') WHERE role IS NULL",
     );
-    let said = c.log().matches("is not in the files").count().to_string();
+    let said = c
+        .log()
+        .matches("(role=postgres application=psql client=%5Blocal%5D) is not in the files")
+        .count()
+        .to_string();
     assert_eq!(unknown, said);
     assert_ne!(unknown, "0");
 
@@ -122,10 +128,31 @@ fn with_it_on_everywhere_every_worker_goes_on_and_health_is_ok() {
     let c = Cluster::builder()
         .setting("pg_incrbackup.record_who", "on")
         .setting("pg_incrbackup.reader", "poll")
+        .setting("max_prepared_transactions", "2")
         .back_up();
+    // Where no slot of ours is, nothing is written for that of somebody else to read.
+    c.sql("CREATE DATABASE elsewhere");
+    let others = c.sql_in(
+        "elsewhere",
+        "SELECT pg_create_logical_replication_slot('others', 'test_decoding') \\g /dev/null
+         CREATE TABLE t (a int); INSERT INTO t VALUES (1); SELECT data FROM pg_logical_slot_get_changes('others', NULL, NULL);
+         SELECT pg_drop_replication_slot('others') \\g /dev/null",
+    );
+    assert!(others.contains("table public.t: INSERT"), "{others}");
+    assert!(!others.contains("message"), "{others}");
+    c.sql("DROP DATABASE elsewhere");
     c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
     c.sql("SELECT incr_dump(); VACUUM ANALYZE t");
     c.sql("SET ROLE pg_read_all_data; BEGIN; RESET ROLE; UPDATE t SET a = 2; COMMIT");
+    // What ON COMMIT DROP does to the catalogs comes after the message, and to a prepared transaction each commit of DDL adds
+    // a snapshot.
+    c.sql(
+        "SELECT format('CREATE TEMP TABLE h (%s) ON COMMIT DROP', string_agg(format('c%s text DEFAULT 1', i), ', ')) AS h
+             FROM generate_series(1, 300) i \\gset
+         BEGIN; :h; INSERT INTO t VALUES (10); COMMIT;
+         BEGIN; INSERT INTO t VALUES (11); PREPARE TRANSACTION 'p'",
+    );
+    c.sql("SELECT format('CREATE TABLE other_%s ()', i) FROM generate_series(1, 80) i \\gexec\nCOMMIT PREPARED 'p'");
     c.flush();
     assert!(c.health().starts_with("ok"), "{}", c.health());
     let by = "SET client_min_messages = warning; SELECT DISTINCT role, application_name, client FROM incr_changes('t')";

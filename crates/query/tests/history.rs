@@ -26,6 +26,7 @@ fn question(table: &str, columns: &[&str], values: &[&'static str]) -> Question 
                 .iter()
                 .map(|column| column.as_bytes().to_vec())
                 .collect(),
+            is_ancestor: false,
         }],
         values: values.iter().map(|value| Value::text(*value)).collect(),
         is_key: true,

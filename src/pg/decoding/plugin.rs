@@ -21,7 +21,7 @@ use crate::pg::ddl::lost;
 use crate::pg::effects::events::events_of;
 use crate::pg::effects::tuple_cids;
 use crate::pg::effects::view;
-use crate::pg::server::session;
+use crate::pg::server::{session, title};
 use crate::pg::types::{timestamp, xid};
 
 /// A session's state, kept in the decoding context's memory.
@@ -321,11 +321,14 @@ unsafe extern "C-unwind" fn message(
         let message = std::slice::from_raw_parts(message.cast::<u8>(), size);
         let target = &mut Target(ctx);
         let prefix = CStr::from_ptr(prefix);
-        if !*has_who && who::is_said(prefix, message, transaction.xid) {
-            log!(
-                "who made transaction {} is not in the files: it was too large to keep its end in memory",
-                transaction.xid
-            );
+        let late = (!*has_who).then(|| who::read(prefix, message, transaction.xid));
+        if let Some(late) = late.flatten() {
+            title::log(&format!(
+                "who made transaction {} ({}) is not in the files: it was spilled to disk as a whole \
+                 (logical_decoding_work_mem)",
+                transaction.xid,
+                who::shown(&late)
+            ));
         }
         if let Some(said) = lost::said(prefix, message, transaction.xid) {
             plugin.lost_ddl(transaction, said.reason, said.is_told, target);

@@ -2,9 +2,10 @@
 //! by the output plugin when the transaction begins, so that it is written above the changes.
 //!
 //! At the commit it costs one record of WAL, and nothing for a transaction that changed nothing; at the first change it would
-//! have to be written by every statement that may change something. It is the last one of the transaction's changes, or close
-//! to it: what else is written before the commit (by other modules) may follow. It is proved as in
-//! [`lost`]: everybody may write messages.
+//! have to be written by every statement that may change something. It is the last one of the transaction's changes, but for
+//! what PostgreSQL does after PRE_COMMIT (ON COMMIT DROP changes the catalogs), what other transactions add to every running
+//! one (a prepared one gets a snapshot from each commit of DDL), and what other modules write. It is proved as in [`lost`]:
+//! everybody may write messages.
 
 use std::cell::OnceCell;
 use std::ffi::CStr;
@@ -14,13 +15,15 @@ use archive::escape::{percent_decode, percent_encode};
 use archive::segment::Who;
 use pgrx::prelude::*;
 
+use crate::pg::compat::Locator;
 use crate::pg::ddl::lost;
 use crate::pg::declared;
 
 const PREFIX: &CStr = c"pg_incrbackup who";
 /// Hex digits of the HMAC: 128 bits, since there is a message for each transaction.
 const PROOF: usize = 32;
-/// Changes between the message and the end of the transaction that are passed over.
+/// Rows and other messages between the message and the end of the transaction that are passed over. Those of the catalogs do
+/// not count: there is no limit to what ON COMMIT DROP may delete, nor to the DDL of others during a prepared transaction.
 const MOST_BEHIND: usize = 64;
 
 thread_local! {
@@ -48,17 +51,18 @@ pub fn this_session() -> Option<Who> {
         CLIENT.with(|client| client.get_or_init(client_address).clone())
     };
     Some(Who {
-        role: session_role(),
+        role: login_role(),
         application,
         client,
     })
 }
 
-fn session_role() -> Vec<u8> {
+/// Not the session user, which SET SESSION AUTHORIZATION changes.
+fn login_role() -> Vec<u8> {
     // SAFETY: a look-up in a transaction; the name is a C string of the current memory context, null for a role that was
     // dropped meanwhile.
     unsafe {
-        let name = pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), true);
+        let name = pg_sys::GetUserNameFromId(pg_sys::GetAuthenticatedUserId(), true);
         if name.is_null() {
             return Vec::new();
         }
@@ -89,10 +93,19 @@ pub fn has_written() -> bool {
     }
 }
 
+fn encoded(who: &Who) -> [String; 3] {
+    [&who.role, &who.application, &who.client].map(|part| percent_encode(part))
+}
+
+/// For a line in the server's log: as the comment in the files has it.
+pub fn shown(who: &Who) -> String {
+    let [role, application, client] = encoded(who);
+    format!("role={role} application={application} client={client}")
+}
+
 /// Writes it to this transaction's WAL.
 pub fn emit(who: &Who) {
-    let parts = [&who.role, &who.application, &who.client];
-    let text = parts.map(|part| percent_encode(part)).join(" ");
+    let text = encoded(who).join(" ");
     // SAFETY: inside a transaction that may write.
     let xid = unsafe { pg_sys::GetTopFullTransactionId() }.value;
     let proof = lost::proof(PREFIX, xid, text.as_bytes());
@@ -100,12 +113,8 @@ pub fn emit(who: &Who) {
     declared::log_message(PREFIX, message.as_bytes(), true);
 }
 
-/// Whether it is such a message, of the transaction `xid`.
-pub fn is_said(prefix: &CStr, message: &[u8], xid: u64) -> bool {
-    read(prefix, message, xid).is_some()
-}
-
-fn read(prefix: &CStr, message: &[u8], xid: u64) -> Option<Who> {
+/// The session of such a message, if it is one of the transaction `xid`.
+pub fn read(prefix: &CStr, message: &[u8], xid: u64) -> Option<Who> {
     if prefix != PREFIX {
         return None;
     }
@@ -132,10 +141,12 @@ struct Change {
     data: Data,
 }
 
-/// The members of a union that matter here: those of a message, and the longest in a release without `tuplecid.subxid`.
+/// The members of a union that matter here: those of a message and of a row, and the longest in a release without
+/// `tuplecid.subxid`.
 #[repr(C)]
 union Data {
     message: Message,
+    row: ChangedRow,
     longest: [u64; 4],
 }
 
@@ -147,6 +158,37 @@ struct Message {
     text: *const std::ffi::c_char,
 }
 
+/// Of an INSERT, UPDATE or DELETE.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct ChangedRow {
+    file: Locator,
+    clear_toast_afterwards: bool,
+    old: *const std::ffi::c_void,
+    new: *const std::ffi::c_void,
+}
+
+impl Change {
+    /// False for what has to do with the catalogs alone: their rows are decoded without their values
+    /// (RelationIsLogicallyLogged). So is a DELETE from a table without a replica identity.
+    fn is_of_others(&self) -> bool {
+        use pg_sys::ReorderBufferChangeType::*;
+        // The action says which member of the union it is.
+        #[allow(non_upper_case_globals)]
+        match self.action {
+            REORDER_BUFFER_CHANGE_INSERT
+            | REORDER_BUFFER_CHANGE_UPDATE
+            | REORDER_BUFFER_CHANGE_DELETE => {
+                // SAFETY: each of these three has a row.
+                let row = unsafe { self.data.row };
+                !row.old.is_null() || !row.new.is_null()
+            }
+            REORDER_BUFFER_CHANGE_MESSAGE | REORDER_BUFFER_CHANGE_TRUNCATE => true,
+            _ => false,
+        }
+    }
+}
+
 /// Where `node` stands behind the data, in releases without and with `tuplecid.subxid`.
 const NODES: [usize; 2] = [
     offset_of!(Change, data) + size_of::<Data>(),
@@ -154,7 +196,8 @@ const NODES: [usize; 2] = [
 ];
 
 /// Who made the transaction, from the end of its changes; `None` if it was not recorded, or if its changes have been spilled to
-/// disk since.
+/// disk since: then the message comes to the plugin after the rows. Where it was not recorded, this passes over the last rows,
+/// and over changes without values.
 ///
 /// # Safety
 /// `txn` is that of a begin callback; `xid` is its 64-bit one.
@@ -165,7 +208,8 @@ pub unsafe fn of_transaction(txn: *mut pg_sys::ReorderBufferTXN, xid: u64) -> Op
     unsafe {
         let head = &raw mut (*txn).changes.head;
         let mut node = (*head).prev;
-        for _ in 0..MOST_BEHIND {
+        let mut behind = 0;
+        while behind < MOST_BEHIND {
             if node.is_null() || node == head {
                 return None;
             }
@@ -179,6 +223,7 @@ pub unsafe fn of_transaction(txn: *mut pg_sys::ReorderBufferTXN, xid: u64) -> Op
                     return Some(who);
                 }
             }
+            behind += usize::from(change.is_of_others());
             node = (*node).prev;
         }
     }

@@ -11,7 +11,7 @@ const LONGEST: usize = 800;
 /// The session of a transaction. In the database's encoding.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Who {
-    /// The role that the session logged in as, whatever `SET ROLE` said later.
+    /// The role that the session logged in as, whatever `SET ROLE` and `SET SESSION AUTHORIZATION` said later.
     pub role: Vec<u8>,
     /// `application_name` at the commit; the client says it. Empty if it says none.
     pub application: Vec<u8>,

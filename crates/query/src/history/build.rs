@@ -68,6 +68,7 @@ pub fn build<E: From<Error>>(
     let content = hashing.finish();
     builder.index.segment = content.sha256;
     builder.index.bytes = content.bytes;
+    builder.index.memberships.get_or_insert_default();
     builder.index.key = key.map_or_else(String::new, |key| key.as_str().to_owned());
     Ok(Built {
         indexed: Indexed {
@@ -364,6 +365,10 @@ impl Builder {
             .extend(words.iter().map(|w| filter::ddl_hash(w)));
         if let Some(what) = ddl.rename() {
             self.index.renames.push(Located { at, what });
+        }
+        if let Some(what) = ddl.membership() {
+            let memberships = self.index.memberships.get_or_insert_default();
+            memberships.push(Located { at, what });
         }
     }
 

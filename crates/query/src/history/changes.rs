@@ -15,7 +15,7 @@ use super::found::NOT_SHOWN;
 use super::index::{Asked, Block, BlockFilter, BlockReader, Indexed};
 use super::lines::{Item, Lines, Session, Transaction};
 use super::names::{table_of, Names, Place, Table};
-use super::search::{is_of_other_time, is_of_time, renames, written, Written};
+use super::search::{is_of_other_time, is_of_time, past, written, Written};
 use super::statement::{self, Operation};
 use archive::error::Error;
 use archive::layout::{DatabaseDir, Stored};
@@ -25,7 +25,7 @@ use archive::time::Time;
 
 /// The query.
 pub struct Question {
-    /// The table, with its partitions or its ancestors; their columns are those of the key.
+    /// The table, first, with its partitions or its ancestors; their columns are those of the key.
     pub tables: Vec<Table>,
     /// Commit times, inclusive.
     pub since: Option<Time>,
@@ -85,9 +85,9 @@ impl Changes {
     ) -> Result<Changes, E> {
         let lock = Lock::shared_or(database, between)?;
         let mut files = Files::list(database, question.may_write, between)?;
-        let renames = renames(&mut files, between)?;
+        let past = past(&mut files, between)?;
         Ok(Changes {
-            names: Names::of(&question.tables, &renames),
+            names: Names::over_time(&question.tables, &past),
             question,
             files,
             _lock: lock,

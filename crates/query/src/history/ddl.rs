@@ -107,7 +107,7 @@ impl<'a> Ddl<'a> {
 
     /// The renames of the statement.
     pub fn rename(&self) -> Option<Rename> {
-        let mut words = Cursor(tokens(self.statement).into_iter().peekable());
+        let mut words = Cursor::of(self.statement);
         words.word("alter")?;
         if words.word("schema").is_some() {
             let from = words.name()?;
@@ -196,6 +196,27 @@ impl Rename {
         }
     }
 
+    /// The next name of a table, given its previous one.
+    pub fn redo(&self, name: &TableName) -> TableName {
+        let is_it = self.is_of(&name.table) && self.is_in(&name.schema);
+        let (schema, table) = (name.schema.clone(), name.table.clone());
+        match &self.what {
+            Renamed::Table { to } if is_it => TableName {
+                schema,
+                table: to.0.clone(),
+            },
+            Renamed::Moved { to } if is_it => TableName {
+                schema: to.0.clone(),
+                table,
+            },
+            Renamed::Schema { from, to } if from.0 == schema => TableName {
+                schema: to.0.clone(),
+                table,
+            },
+            _ => name.clone(),
+        }
+    }
+
     /// The previous name of a column of this table.
     pub fn undo_column(&self, name: &TableName, column: &[u8]) -> Option<Vec<u8>> {
         match &self.what {
@@ -247,22 +268,27 @@ fn search_path(settings: &[u8], role: &[u8]) -> Vec<Vec<u8>> {
     path
 }
 
-struct Cursor(std::iter::Peekable<std::vec::IntoIter<Token>>);
+/// Reads a statement word by word.
+pub(super) struct Cursor(std::iter::Peekable<std::vec::IntoIter<Token>>);
 
 impl Cursor {
-    fn word(&mut self, word: &str) -> Option<()> {
+    pub(super) fn of(statement: &[u8]) -> Cursor {
+        Cursor(tokens(statement).into_iter().peekable())
+    }
+
+    pub(super) fn word(&mut self, word: &str) -> Option<()> {
         self.0
             .next_if(|token| matches!(token, Token::Name(name) if name == word.as_bytes()))
             .map(|_| ())
     }
 
-    fn symbol(&mut self, symbol: u8) -> Option<()> {
+    pub(super) fn symbol(&mut self, symbol: u8) -> Option<()> {
         self.0
             .next_if(|token| *token == Token::Symbol(symbol))
             .map(|_| ())
     }
 
-    fn name(&mut self) -> Option<Name> {
+    pub(super) fn name(&mut self) -> Option<Name> {
         match self.0.next() {
             Some(Token::Name(name)) => Some(Name(name)),
             _ => None,

@@ -85,7 +85,9 @@ impl Files {
         }
         let listed = file.entry.as_ref().map(|entry| entry.sha256.clone());
         if let Some(sha256) = &listed {
-            if let Some(indexed) = index::read(&file.chain, file.name, sha256) {
+            let read = index::read(&file.chain, file.name, sha256);
+            let is_of_now = |indexed: &Indexed| indexed.index.memberships.is_some();
+            if let Some(indexed) = read.filter(is_of_now) {
                 return Ok(Some(indexed));
             }
         }

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::ddl::{Name, Rename};
 use super::filter;
 use super::lines::Open;
+use super::partitions::Membership;
 use crate::catalog::{Chain, Segment};
 use archive::checksum;
 use archive::durable;
@@ -56,6 +57,9 @@ pub struct Index {
     pub columns: Vec<Vec<Name>>,
     pub blocks: Vec<Block>,
     pub renames: Vec<Located<Rename>>,
+    /// `None` in an index of a release before 0.4.0.
+    #[serde(default)]
+    pub memberships: Option<Vec<Located<Membership>>>,
     /// The first of them; `ddl_count` counts all.
     pub ddl: Vec<DdlLine>,
     pub ddl_count: u64,

@@ -7,7 +7,7 @@
 //! | [`ddl`] | which tables DDL names, and what it renames |
 //! | [`lines`] | a segment line by line |
 //! | [`filter`], [`index`], [`build`], [`outline`] | what a segment holds, in small |
-//! | [`names`] | which names a table had where |
+//! | [`names`], [`partitions`] | which names a table had where, and which partitions |
 //! | [`files`], [`search`], `pass`, `sessions`, [`found`] | the segments of an archive, the search through them, its rows |
 //! | [`changes`], [`changed_row`] | all changes of a table, one after the other |
 
@@ -23,6 +23,7 @@ pub mod lines;
 pub mod literal;
 pub mod names;
 pub mod outline;
+pub mod partitions;
 mod pass;
 pub mod scanner;
 pub mod search;

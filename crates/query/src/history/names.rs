@@ -2,6 +2,7 @@
 
 use super::ddl::{Rename, TableName};
 use super::literal::names_of;
+use super::partitions::{former, Membership, Step};
 
 /// A position in the files: the segment, counted from the oldest, and the offset in it.
 pub type Place = (usize, u64);
@@ -12,6 +13,15 @@ pub struct Table {
     pub name: TableName,
     /// The columns whose values are given.
     pub columns: Vec<Vec<u8>>,
+    /// It is above the one in question, which is a partition: its other partitions are not asked for.
+    pub is_ancestor: bool,
+}
+
+/// What changes the names of tables, each in the order of the files.
+#[derive(Debug, Default)]
+pub struct Past {
+    pub renames: Vec<(Place, Rename)>,
+    pub memberships: Vec<(Place, Membership)>,
 }
 
 /// The names of one table, from the oldest on.
@@ -41,6 +51,7 @@ impl Names {
                 .map(|after| Table {
                     name: rename.undo(&after.name),
                     columns: after.columns.iter().map(old_column).collect(),
+                    is_ancestor: after.is_ancestor,
                 })
                 .collect();
             for (names, before) in all.iter_mut().zip(before) {
@@ -50,6 +61,25 @@ impl Names {
             }
         }
         all
+    }
+
+    /// The names of a table and of the partitions that it had; `tables` are the table in question, first, and those of today.
+    pub fn over_time(tables: &[Table], past: &Past) -> Vec<Names> {
+        let mut names = Names::of(tables, &past.renames);
+        let renames = past.renames.iter();
+        let renames = renames.map(|(place, rename)| (*place, Step::Rename(rename)));
+        let memberships = past.memberships.iter();
+        let memberships = memberships.map(|(place, it)| (*place, Step::Membership(it)));
+        let mut steps: Vec<_> = renames.chain(memberships).collect();
+        steps.sort_by_key(|(place, _)| *place);
+        let former = former(tables, &names, &steps);
+        names.extend(former);
+        names
+    }
+
+    /// `periods` end with the end of the files.
+    pub(super) fn in_periods(periods: Vec<(Place, Table)>) -> Names {
+        Names { periods }
     }
 
     fn first(&self) -> &Table {

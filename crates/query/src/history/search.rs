@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
-use super::ddl::{is_about_tables, is_effect_about_tables, Ddl, Rename, TableName};
+use super::ddl::{is_about_tables, is_effect_about_tables, Ddl, TableName};
 use super::files::Files;
 use super::filter;
 use super::found::{Found, Hit, What};
 use super::index::{Asked, Block, BlockFilter, BlockReader, Index, Indexed, Relation};
 use super::lines::{Item, Lines, Transaction, Typed};
 use super::literal::{names_of, Value};
-use super::names::{table_of, Names, Place, Table};
+use super::names::{table_of, Names, Past, Place, Table};
 use super::pass::{CopyBlock, Pass, MOST_KEYS};
 use super::sessions::Sessions;
 use super::statement::{self, Statement};
@@ -52,8 +52,8 @@ pub fn search<E: From<Error>>(
 ) -> std::result::Result<Found, E> {
     let lock = Lock::shared_or(database, between)?;
     let mut files = Files::list(database, question.may_write, between)?;
-    let renames = renames(&mut files, between)?;
-    let names = Names::of(&question.tables, &renames);
+    let past = past(&mut files, between)?;
+    let names = Names::over_time(&question.tables, &past);
     let mut search = Search {
         question,
         files,
@@ -87,20 +87,24 @@ pub fn search<E: From<Error>>(
     ))
 }
 
-/// All renames in the files, in their order. Builds the indexes that are missing.
-pub(super) fn renames<E: From<Error>>(
+/// All renames in the files, in their order, and the partitions that came and went. Builds the indexes that are missing.
+pub(super) fn past<E: From<Error>>(
     files: &mut Files,
     between: &mut dyn FnMut() -> std::result::Result<(), E>,
-) -> std::result::Result<Vec<(Place, Rename)>, E> {
-    let mut renames = Vec::new();
+) -> std::result::Result<Past, E> {
+    let mut past = Past::default();
     for nth in 0..files.files.len() {
         between()?;
         if let Some(indexed) = files.indexed(nth, between)? {
             let found = indexed.index.renames.into_iter();
-            renames.extend(found.map(|rename| ((nth, rename.at), rename.what)));
+            past.renames
+                .extend(found.map(|rename| ((nth, rename.at), rename.what)));
+            let found = indexed.index.memberships.into_iter().flatten();
+            past.memberships
+                .extend(found.map(|membership| ((nth, membership.at), membership.what)));
         }
     }
-    Ok(renames)
+    Ok(past)
 }
 
 /// The relations of an index that are `wanted`, by their names.
