@@ -19,6 +19,7 @@ mod restore_command;
 mod retention;
 mod setup;
 mod status;
+mod waiting;
 
 use archive::manifest::Kind;
 use archive::{listing, verify};

@@ -1,25 +1,21 @@
-//! incr_setup(), incr_dump() and incr_teardown(): start a base worker, report what it waits for, and
-//! terminate it if the query is cancelled.
+//! incr_setup(), incr_dump() and incr_teardown(): start a base worker, and wait for it.
 
 use std::time::{Duration, Instant};
 
 use archive::mounts;
 use archive::owner::{self, Owner};
-use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
+use super::waiting::{wait, wait_until};
 use super::{requests, restore_command};
-use crate::backup::{self, Job, Started};
+use crate::backup::{self, Job};
 use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, query, transaction};
-use crate::status::{self, BasePhase, Phase};
+use crate::pg::server::{self, transaction};
+use crate::status::{self, Phase};
 use crate::{place, preflight, replica_identity, settings, workers};
 
 const POLL: Duration = Duration::from_millis(50);
-/// A wait is reported after this long, and again at this interval.
-const FIRST_NOTICE: Duration = Duration::from_secs(1);
-const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 /// So many tables are named one by one.
 const MOST_NOTICES: usize = 10;
 /// How long setup waits for capture to start before it only reports its state.
@@ -62,7 +58,10 @@ pub fn run(new_chain: bool, take_over: bool) -> Result<Vec<Step>, Failure> {
         owner_step(database, owner_before, take_over)?,
         Step {
             step: "replica identities",
-            status: done(identities == 0),
+            status: match identities {
+                0 => "none missing",
+                _ => "done",
+            },
             detail: format!(
                 "{identities} set, pg_incrbackup.replica_identity is {:?}",
                 settings::keyless_tables()
@@ -123,8 +122,13 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     preflight::ensure_not_in_recovery()?;
     let database = server::my_database();
     let name = workers::slot_name(database);
-    requests::ensure_slot(database)?;
+    if !drop_slot {
+        requests::ensure_slot(database)?;
+    }
     workers::end_others(database);
+    if !workers::has_slot(database) {
+        return take_back_setup(database);
+    }
     if !drop_slot {
         let held = status::update(database, |entry| entry.held = true);
         held.ok_or_else(preflight::no_room)?;
@@ -142,6 +146,26 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     ended.inspect_err(|_| workers::resume(database))?;
     status::forget(database);
     workers::wake_launcher();
+    name_left(left);
+    Ok(format!(
+        "slot {name} is dropped; the files are kept; the replica identity of {identities} tables is reset"
+    ))
+}
+
+/// Of a setup that was cancelled before there was a slot: what it has set already is given back.
+fn take_back_setup(database: pg_sys::Oid) -> Result<String, Failure> {
+    let (identities, left) = replica_identity::give_back();
+    if identities == 0 && left.is_empty() {
+        requests::ensure_slot(database)?;
+    }
+    name_left(left);
+    Ok(format!(
+        "there was no slot; the replica identity of {identities} tables is reset"
+    ))
+}
+
+/// Tells which tables keep the replica identity that setup has set.
+fn name_left(left: Vec<String>) {
     let unnamed = left.len().saturating_sub(MOST_NOTICES);
     if unnamed > 0 {
         notice!(
@@ -152,9 +176,6 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
         notice!("{table} is locked and keeps the replica identity that pg_incrbackup set: run ALTER TABLE \
         {table} REPLICA IDENTITY DEFAULT later");
     }
-    Ok(format!(
-        "slot {name} is dropped; the files are kept; the replica identity of {identities} tables is reset"
-    ))
 }
 
 /// An unreadable owner file is reported by whatever wants to write.
@@ -216,146 +237,6 @@ pub fn ensure_no_xid(function: &str) -> Result<(), Failure> {
         .hint("Run it outside a transaction block."))
 }
 
-/// Waits for the end of a job; returns how many replica identities it set.
-fn wait(database: pg_sys::Oid, started: Started, function: &str) -> Result<u32, Failure> {
-    wait_until(database, started, function, |_| false)
-}
-
-/// Waits until the job has ended or `is_enough`. If the caller gets an error, the job is terminated too.
-fn wait_until(
-    database: pg_sys::Oid,
-    started: Started,
-    function: &str,
-    is_enough: impl Fn(&status::BaseStatus) -> bool,
-) -> Result<u32, Failure> {
-    let number = started.number;
-    let waited = transaction::catch(|| watch(database, number, function, &started, is_enough));
-    waited.and_then(|outcome| outcome).inspect_err(|_| {
-        // This does not wait for it to exit: an ephemeral slot is dropped with the process.
-        started.worker.terminate();
-    })
-}
-
-fn watch(
-    database: pg_sys::Oid,
-    number: u64,
-    function: &str,
-    started: &Started,
-    is_enough: impl Fn(&status::BaseStatus) -> bool,
-) -> Result<u32, Failure> {
-    let (start, mut last_notice) = (Instant::now(), None::<Instant>);
-    loop {
-        let base = status::read(database)
-            .map(|entry| entry.base)
-            .unwrap_or_default();
-        if base.number != number {
-            return Err(worker_lost());
-        }
-        match base.phase {
-            BasePhase::Done => return Ok(base.identities),
-            BasePhase::Failed => return Err(failure_of(&base)),
-            _ if is_enough(&base) => return Ok(base.identities),
-            _ => {}
-        }
-        if matches!(
-            started.worker.pid(),
-            Err(pgrx::bgworkers::BackgroundWorkerStatus::Stopped)
-        ) {
-            let base = status::read(database)
-                .map(|entry| entry.base)
-                .unwrap_or_default();
-            if !matches!(base.phase, BasePhase::Done | BasePhase::Failed) {
-                return Err(worker_lost());
-            }
-            continue;
-        }
-        let is_due = last_notice.map_or(start.elapsed() > FIRST_NOTICE, |last| {
-            last.elapsed() > NOTICE_INTERVAL
-        });
-        if is_due {
-            explain_wait(&base, function)?;
-            last_notice = Some(Instant::now());
-        }
-        server::wait_a_moment(POLL);
-    }
-}
-
-/// Tells the user what the worker waits for, if anything. Fails if that is this very session.
-fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure> {
-    const BLOCKERS: &str =
-        "SELECT pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids($1))";
-    let is_mine = query::one::<bool>(BLOCKERS, &[base.pid.into()])?.unwrap_or(false);
-    if is_mine || has_locked(base.locked_table)? {
-        let code = PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION;
-        let message = format!("{function} would wait for a lock that its own transaction holds");
-        return Err(Failure::new(code, message).hint("Run it outside a transaction block."));
-    }
-    let what = base.waiting_for.get();
-    if base.phase == BasePhase::ReplicaIdentities {
-        if !what.is_empty() {
-            notice!("{function} waits for {what}");
-        }
-        return Ok(());
-    }
-    let transactions = open_transactions(base.pid).unwrap_or_report();
-    match base.phase {
-        BasePhase::CreatingSlot | BasePhase::Fencing if !transactions.is_empty() => {
-            let transactions = transactions.join("\n");
-            status::update_existing(server::my_database(), |entry| {
-                entry
-                    .base
-                    .waiting_for
-                    .set(&format!("open transactions:\n{transactions}"));
-            });
-            notice!("{function} waits for open transactions:\n{transactions}");
-        }
-        BasePhase::Fencing | BasePhase::WaitingForTurn if !what.is_empty() => {
-            notice!("{function} waits for {what}");
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// Whether this session has locked a table. The worker waits for it only from time to time.
-fn has_locked(table: u32) -> Result<bool, Failure> {
-    const HELD: &str =
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND granted \
-        AND pid = pg_catalog.pg_backend_pid() AND relation = $1 AND database = $2)";
-    if table == 0 {
-        return Ok(false);
-    }
-    let arguments = [
-        pg_sys::Oid::from(table).into(),
-        server::my_database().into(),
-    ];
-    Ok(query::one::<bool>(HELD, &arguments)?.unwrap_or(false))
-}
-
-/// Every transaction of the cluster that has an xid, including prepared ones, as text.
-fn open_transactions(worker: i32) -> Result<Vec<String>, pgrx::spi::Error> {
-    const QUERY: &str = "SELECT pg_catalog.convert_to(pg_catalog.format( \
-          '  pid %s, transaction %s, open for %s, user %s, database %s: %s', pid, backend_xid, \
-          pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - xact_start), usename, \
-          datname, pg_catalog.substr(pg_catalog.regexp_replace(query, '\\s+', ' ', 'g'), 1, 60)), \
-          'UTF8') AS line \
-        FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL \
-          AND pid NOT IN (pg_catalog.pg_backend_pid(), $1) \
-        UNION ALL SELECT pg_catalog.convert_to(pg_catalog.format('  prepared transaction %L, \
-          transaction %s, since %s, user %s, database %s: COMMIT PREPARED or ROLLBACK PREPARED ends it', \
-          gid, transaction, prepared, owner, database), 'UTF8') FROM pg_catalog.pg_prepared_xacts \
-        ORDER BY 1";
-    Spi::connect(|client| {
-        // Without this, pg_stat_activity keeps the contents of the transaction's first access.
-        client.select("SELECT pg_catalog.pg_stat_clear_snapshot()", None, &[])?;
-        let rows = client.select(QUERY, None, &[worker.into()])?;
-        rows.map(|row| {
-            Ok(String::from_utf8_lossy(&row.get::<Vec<u8>>(1)?.unwrap_or_default()).into_owned())
-        })
-        .collect()
-    })
-}
-
 /// Waits for the capture worker to start, and to get past an earlier failure; returns its state as the status
 /// and detail of a step.
 fn wait_for_capture(database: pg_sys::Oid) -> (&'static str, String) {
@@ -377,22 +258,6 @@ fn wait_for_capture(database: pg_sys::Oid) -> (&'static str, String) {
             _ => server::wait_a_moment(POLL),
         }
     }
-}
-
-fn failure_of(base: &status::BaseStatus) -> Failure {
-    let failure = Failure::new(PgSqlErrorCode::from(base.error_code), base.error.get());
-    match base.hint.get() {
-        hint if hint.is_empty() => failure,
-        hint => failure.hint(hint),
-    }
-}
-
-fn worker_lost() -> Failure {
-    Failure::new(
-        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-        "the base backup worker exited unexpectedly",
-    )
-    .hint("See the server log for details.")
 }
 
 fn slot_vanished() -> Failure {

@@ -159,7 +159,7 @@ pub fn end(outcome: &Result<(), Failure>) {
     workers::resume(server::my_database());
     update(|base| {
         base.finished_at = time::calendar().timestamp_micros();
-        base.waiting_for.set("");
+        wait_no_longer(base);
         match outcome {
             Ok(()) => {
                 base.phase = BasePhase::Done;
@@ -185,10 +185,16 @@ pub fn leave() {
             base.phase = BasePhase::Failed;
             base.failures = base.failures.saturating_add(1);
             base.finished_at = time::calendar().timestamp_micros();
+            wait_no_longer(base);
             base.error.set("the base backup worker was stopped");
             base.error_code = pgrx::PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN as i32;
         }
     });
+}
+
+fn wait_no_longer(base: &mut BaseStatus) {
+    base.locked_table = 0;
+    base.waiting_for.set("");
 }
 
 fn update(change: impl FnOnce(&mut BaseStatus)) {

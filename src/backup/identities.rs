@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use super::board;
+use super::{board, holders};
+use crate::pg::ddl::ddl_history;
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, query, session, title, transaction};
+use crate::pg::server::{self, session, title, transaction};
 use crate::replica_identity::{self, Ensured};
 use crate::settings::{self, KeylessTables};
 use crate::status::BasePhase;
@@ -23,26 +24,6 @@ const LONGEST_HOLD: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_millis(500);
 /// So many tables are named in the log.
 const NAMED: usize = 5;
-
-/// Those who have locked a table, oldest transaction first. A prepared transaction has no process; its xid is that of the
-/// transaction id which the same virtual transaction has locked.
-const HOLDERS: &str = "SELECT pg_catalog.convert_to(pg_catalog.string_agg(line, E'\\n'), 'UTF8') FROM ( \
-     SELECT CASE WHEN p.gid IS NULL \
-       THEN pg_catalog.format('  pid %s, role %s, application %s, %s, %s since %s: %s', l.pid, \
-         COALESCE(a.usename, a.backend_type::pg_catalog.name), \
-         COALESCE(NULLIF(a.application_name, ''), 'unknown'), l.modes, COALESCE(a.state, 'active'), \
-         pg_catalog.date_trunc('second', COALESCE(a.xact_start, pg_catalog.clock_timestamp())), \
-         pg_catalog.substr(pg_catalog.regexp_replace(a.query, '\\s+', ' ', 'g'), 1, 60)) \
-       ELSE pg_catalog.format('  prepared transaction %L, role %s, %s, since %s: COMMIT PREPARED or ROLLBACK PREPARED ends it', \
-         p.gid, p.owner, l.modes, pg_catalog.date_trunc('second', p.prepared)) END AS line \
-     FROM (SELECT pid, virtualtransaction, pg_catalog.string_agg(mode, ' ' ORDER BY mode) AS modes FROM pg_catalog.pg_locks \
-         WHERE locktype = 'relation' AND database = $1 AND relation = $2 AND granted \
-           AND pid IS DISTINCT FROM pg_catalog.pg_backend_pid() GROUP BY 1, 2) AS l \
-     LEFT JOIN pg_catalog.pg_stat_activity a USING (pid) \
-     LEFT JOIN pg_catalog.pg_locks t ON l.pid IS NULL AND t.pid IS NULL AND t.locktype = 'transactionid' \
-       AND t.virtualtransaction = l.virtualtransaction \
-     LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = t.transactionid \
-     ORDER BY COALESCE(a.xact_start, p.prepared) LIMIT 3) AS found";
 
 /// Gives every table that needs one a replica identity, and commits, so that every change after the slot's start has one.
 /// Returns how many. Waits for tables in use, for as long as that takes. Only outside a transaction.
@@ -58,8 +39,8 @@ pub fn ensure() -> Result<usize, Failure> {
         // One after the other: no table is waited for all the time.
         let table = in_use[turn % in_use.len()];
         turn += 1;
-        if !pass.wait_for(table)? {
-            say_who_holds(table)?;
+        if let Some(locked) = pass.wait_for(table)? {
+            say_who_holds(locked)?;
             server::wait_a_moment(PAUSE);
         }
     }
@@ -110,33 +91,39 @@ impl Pass {
         let mut rest = due.as_slice();
         while !rest.is_empty() {
             let begun = rest;
-            match within_timeout(|| Ok(take_free(&mut rest))) {
+            match short_transaction(|| take_free(&mut rest)) {
                 Ok(batch) => {
                     in_use.extend(batch.in_use);
                     self.skipped.extend(batch.skipped);
                     self.done.extend(batch.done);
                 }
-                // ddl_history is locked by a base: nothing of this batch is done.
-                Err(failure) if is_lock_timeout(&failure) => {
+                // None of them has been locked.
+                Err(Refused::HistoryLocked(_)) => {
+                    in_use.extend(rest);
+                    break;
+                }
+                // Nothing of this batch is done.
+                Err(Refused::Failed(failure)) if is_lock_timeout(&failure) => {
                     in_use.extend(&begun[..begun.len() - rest.len()]);
                 }
-                Err(failure) => return Err(failure),
+                Err(Refused::Failed(failure)) => return Err(failure),
             }
         }
         Ok(in_use)
     }
 
-    /// Waits for a table in use, briefly; true if it is done with.
-    fn wait_for(&mut self, table: pg_sys::Oid) -> Result<bool, Failure> {
-        match within_timeout(|| Ok(replica_identity::ensure_waiting(table))) {
+    /// Waits for a table in use, briefly; which table somebody has locked if it is to be tried again.
+    fn wait_for(&mut self, table: pg_sys::Oid) -> Result<Option<pg_sys::Oid>, Failure> {
+        match short_transaction(|| replica_identity::ensure_waiting(table)) {
             Ok(Some(ensured)) => self.done.push(ensured),
             Ok(None) => {
                 self.skipped.insert(table);
             }
-            Err(failure) if is_lock_timeout(&failure) => return Ok(false),
-            Err(failure) => return Err(failure),
+            Err(Refused::HistoryLocked(history)) => return Ok(Some(history)),
+            Err(Refused::Failed(failure)) if is_lock_timeout(&failure) => return Ok(Some(table)),
+            Err(Refused::Failed(failure)) => return Err(failure),
         }
-        Ok(true)
+        Ok(None)
     }
 
     fn log(&self) -> usize {
@@ -191,11 +178,36 @@ fn take_free(tables: &mut &[pg_sys::Oid]) -> Batch {
     batch
 }
 
-fn within_timeout<R>(body: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
-    session::set(c"lock_timeout", LOCK_TIMEOUT);
-    let outcome = transaction::run(body);
-    session::set(c"lock_timeout", c"0");
-    outcome
+/// Why a transaction was rolled back.
+enum Refused {
+    /// By a base or a drill, before any other table was locked.
+    HistoryLocked(pg_sys::Oid),
+    Failed(Failure),
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Refused {
+        Refused::Failed(failure)
+    }
+}
+
+/// A transaction that waits for no lock longer than [`LOCK_TIMEOUT`], and for nothing else while it holds those of tables:
+/// ddl_history, into which it writes a row for each, is locked first, and no standby is waited for when it commits.
+fn short_transaction<R>(body: impl FnOnce() -> R) -> Result<R, Refused> {
+    transaction::run(|| {
+        session::set_local(c"lock_timeout", LOCK_TIMEOUT);
+        session::set_local(c"synchronous_commit", c"local");
+        if let Some(history) = ddl_history::find() {
+            transaction::catch(|| history.lock()).map_err(|failure| {
+                if is_lock_timeout(&failure) {
+                    Refused::HistoryLocked(history.table)
+                } else {
+                    Refused::Failed(failure)
+                }
+            })?;
+        }
+        Ok(body())
+    })
 }
 
 fn is_lock_timeout(failure: &Failure) -> bool {
@@ -204,15 +216,7 @@ fn is_lock_timeout(failure: &Failure) -> bool {
 
 /// On the status board, for the session that waits for us and for incr_status().
 fn say_who_holds(table: pg_sys::Oid) -> Result<(), Failure> {
-    let text = transaction::run(|| {
-        let arguments = [server::my_database().into(), table.into()];
-        let holders = query::one::<Vec<u8>>(HOLDERS, &arguments)?.unwrap_or_default();
-        let name = replica_identity::shown(table).unwrap_or_default();
-        Ok::<_, Failure>(format!(
-            "a lock of table {name}, which is held by\n{}",
-            String::from_utf8_lossy(&holders)
-        ))
-    })?;
+    let text = transaction::run(|| holders::of_table(table, holders::Detail::Public))?;
     board::wait_for_lock_of(table, &text);
     Ok(())
 }

@@ -17,6 +17,7 @@ pub mod dump;
 pub mod expiry;
 mod globals;
 mod heal;
+pub mod holders;
 mod identities;
 mod job;
 pub mod leave_out;

@@ -19,7 +19,7 @@ use super::dump;
 use crate::pg::ddl::identity::OwnPrivileges;
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, guc};
-use crate::settings;
+use crate::{settings, workers};
 
 /// The rows, in the order in which they are read. Needs a transaction.
 pub fn rows() -> Result<Vec<Row>, Failure> {
@@ -34,7 +34,7 @@ pub fn rows() -> Result<Vec<Row>, Failure> {
     }
     own.leave();
     let mut facts = Facts::new(who, answers);
-    facts.is_library_loaded = true;
+    facts.slot_is_persistent(workers::has_slot(server::my_database()));
     if let Some(directory) = guc::value(c"pg_incrbackup.directory") {
         facts.set("pg_incrbackup.directory", directory);
     }

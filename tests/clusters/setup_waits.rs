@@ -39,9 +39,14 @@ fn a_reader_of_a_keyless_table_is_named_and_nobody_waits_behind_setup() {
         line.contains(&format!(
             "pid {pid}, role postgres, application the report, AccessShareLock"
         )) && line.contains(" since 20")
+            && line.contains("SELECT FROM used")
     });
+    // A slot is not there yet.
     assert!(c.is_true(
-        "SELECT detail LIKE 'waits for a lock of table public.used%the report%' FROM incr_status() WHERE worker = 'base'"
+        "SELECT found NOT LIKE '%this database is backed up%' FROM incr_check() WHERE name = 'replication slot'"
+    ));
+    assert!(c.is_true(
+        "SELECT detail LIKE 'waits for a lock of table public.used%the report%' AND detail NOT LIKE '%SELECT%' FROM incr_status() WHERE worker = 'base'"
     ));
     // What is free is done, and not held.
     wait_until("the other table has one", || has_identity(&c, "free"));
@@ -81,14 +86,39 @@ fn a_reader_of_a_keyless_table_is_named_and_nobody_waits_behind_setup() {
 fn a_prepared_transaction_is_named_and_a_cancelled_setup_can_be_repeated() {
     let c = prepared();
     c.sql("BEGIN; LOCK TABLE used IN ACCESS SHARE MODE; PREPARE TRANSACTION 'the other''s'");
-    let mut setup = c.session();
-    setup.send("SET statement_timeout = '4 s'; SELECT * FROM incr_setup()");
-    setup.wait_for_line(|line| {
-        line.contains("prepared transaction 'the other''s'") && line.contains("AccessShareLock")
+    let cancelled = || {
+        let mut setup = c.session();
+        let pid = setup.run("SELECT pg_backend_pid()");
+        setup.send("SELECT * FROM incr_setup()");
+        setup.wait_for_line(|line| {
+            line.contains("prepared transaction 'the other''s'") && line.contains("AccessShareLock")
+        });
+        c.sql(&format!("SELECT pg_cancel_backend({pid})"));
+        let output = setup.finish();
+        assert!(output.contains("user request"), "{output}");
+        assert!(has_identity(&c, "free") && !has_identity(&c, "used"));
+    };
+    cancelled();
+    wait_until("nothing is waited for any more", || {
+        c.is_true(
+            "SELECT count(*) = 0 FROM incr_status() WHERE worker = 'base' AND detail LIKE 'waits%'",
+        )
     });
-    let output = setup.finish();
-    assert!(output.contains("statement timeout"), "{output}");
-    assert!(!has_identity(&c, "used"));
+    // What it has set is given back, by each of both ways; there is nothing to end otherwise.
+    let said = c.sql("SELECT incr_teardown()");
+    assert!(said.contains("identity of 1 tables is reset"), "{said}");
+    assert!(!has_identity(&c, "free"));
+    let error = c.sql_error("SELECT incr_teardown()");
+    assert_eq!(error.sqlstate, "42704", "{error}");
+    cancelled();
+    wait_until("the worker is gone", || {
+        c.is_true(
+            "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup base'",
+        )
+    });
+    c.sql("DROP EXTENSION pg_incrbackup");
+    assert!(!has_identity(&c, "free"));
+    c.sql("CREATE EXTENSION pg_incrbackup");
     // A session that has locked the table itself would wait for itself.
     c.sql("ROLLBACK PREPARED 'the other''s'");
     wait_until("the worker is gone", || {
@@ -102,4 +132,33 @@ fn a_prepared_transaction_is_named_and_a_cancelled_setup_can_be_repeated() {
         c.try_sql("SELECT * FROM incr_setup()").is_ok()
     });
     assert!(has_identity(&c, "used"));
+}
+
+#[test]
+fn no_standby_and_no_base_is_waited_for_while_a_table_is_locked() {
+    let c = prepared();
+    c.set("synchronous_standby_names", "'nobody'");
+    wait_until("it is read", || {
+        c.sql("SHOW synchronous_standby_names") == "nobody"
+    });
+    // As a base or a drill does.
+    let mut fence = c.session();
+    fence.run("BEGIN; LOCK TABLE ddl_history IN SHARE MODE");
+    let mut setup = c.session();
+    setup.send("SELECT * FROM incr_setup()");
+    setup.wait_for_line(|line| line.contains("waits for a lock of table public.ddl_history"));
+    let mut application = c.session();
+    application.run("SET lock_timeout = '1 s'; SET synchronous_commit = 'local'");
+    for _ in 0..100 {
+        application.run("INSERT INTO used VALUES (2); UPDATE free SET a = 3");
+    }
+    assert!(!has_identity(&c, "used") && !has_identity(&c, "free"));
+    fence.run("COMMIT");
+    wait_until("both have one", || {
+        has_identity(&c, "used") && has_identity(&c, "free")
+    });
+    application.run("INSERT INTO used VALUES (2); UPDATE free SET a = 3");
+    c.set("synchronous_standby_names", "''");
+    let output = setup.finish();
+    assert!(!output.contains("ERROR"), "{output}");
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use archive::selection::Selection;
+
 use crate::question::{Answer, QUESTIONS};
 
 /// Who asks, and where.
@@ -45,6 +47,10 @@ pub(crate) struct Slot {
     pub is_of_this_database: bool,
     pub is_temporary: bool,
     pub plugin: String,
+    /// By a setup that is in progress.
+    pub is_being_created: bool,
+    /// The server has removed WAL that it needs.
+    pub is_lost: bool,
 }
 
 /// Several of something: how many, and one of them.
@@ -61,17 +67,19 @@ pub(crate) struct Oldest {
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     pub who: Who,
-    /// The library is loaded in this session, so that ALTER SYSTEM knows its settings.
-    pub is_library_loaded: bool,
     pub(crate) values: HashMap<String, String>,
     /// As pg_settings has it: in the setting's unit.
     pub(crate) raw: HashMap<String, String>,
     /// Changed in a file, but in effect only after a restart.
     pub(crate) pending: HashSet<String>,
+    /// Given to the server when it was started, which no file overrides.
+    pub(crate) on_command_line: HashSet<String>,
     pub(crate) files: HashMap<String, String>,
     pub(crate) slots_in_use: i64,
     pub(crate) databases_backed_up: i64,
     pub(crate) databases: i64,
+    /// Databases without a slot whose backup `pg_incrbackup.databases` wants, this one not included.
+    pub(crate) selected: i64,
     pub(crate) slot_name: String,
     pub(crate) slot: Option<Slot>,
     pub(crate) workers_of_others: i64,
@@ -99,7 +107,8 @@ fn number(answer: &Answer, row: usize, column: usize) -> i64 {
 impl Facts {
     /// From the answers to [`QUESTIONS`].
     pub fn new(who: Who, answers: [Answer; QUESTIONS.len()]) -> Facts {
-        let [settings, files, slots, workers, extension, keyless, prepared, transactions] = answers;
+        let [settings, files, slots, workers, extension, keyless, prepared, transactions, databases] =
+            answers;
         let mut facts = Facts {
             who,
             ..Facts::default()
@@ -108,6 +117,9 @@ impl Facts {
             let name = text(&settings, row, 0);
             if text(&settings, row, 3) == "true" {
                 facts.pending.insert(name.clone());
+            }
+            if text(&settings, row, 4) == "true" {
+                facts.on_command_line.insert(name.clone());
             }
             facts
                 .raw
@@ -131,6 +143,8 @@ impl Facts {
             is_of_this_database: text(&slots, 0, 6) == "true",
             is_temporary: text(&slots, 0, 7) == "true",
             plugin: text(&slots, 0, 8),
+            is_being_created: text(&slots, 0, 9) == "true",
+            is_lost: text(&slots, 0, 10) == "lost",
         });
         facts.workers_of_others = number(&workers, 0, 0);
         facts.extension =
@@ -151,7 +165,7 @@ impl Facts {
             since: text(&transactions, 0, 2),
             count: number(&transactions, 0, 3).unsigned_abs(),
         });
-        facts.is_library_loaded = facts.is_preloaded() == Some(true);
+        facts.selected = selected(facts.get("pg_incrbackup.databases"), &databases);
         facts
     }
 
@@ -199,7 +213,15 @@ impl Facts {
 
     /// Whether this database has its slot: it is backed up.
     pub fn is_backed_up(&self) -> bool {
-        self.slot.is_some() && self.slot_is_anothers().is_none()
+        let is_there = |slot: &Slot| !slot.is_being_created;
+        self.slot.as_ref().is_some_and(is_there) && self.slot_is_anothers().is_none()
+    }
+
+    /// Whether the slot is persistent, which no query tells.
+    pub fn slot_is_persistent(&mut self, is_persistent: bool) {
+        if let Some(slot) = &mut self.slot {
+            slot.is_being_created = !is_persistent;
+        }
     }
 
     /// Why the slot with our name is not ours.
@@ -219,6 +241,33 @@ impl Facts {
     }
 }
 
+/// Counts the databases that a list of names selects and that have no slot, but for this one. Which are passing ones is as
+/// the extension's automatic setup has it.
+fn selected(list: Option<&str>, databases: &Answer) -> i64 {
+    const SCRATCH: &[u8] = b"pg_incrbackup_drill_";
+    const UNFINISHED: &[u8] = b".restoring";
+    const MARKED: i64 = 2_147_480_000;
+    let Some(selection) = list.and_then(|list| list.parse::<Selection>().ok()) else {
+        return 0;
+    };
+    let is_selected = |row: &usize| {
+        let name = bytes(&text(databases, *row, 0));
+        let is_other = text(databases, *row, 1) != "true" && text(databases, *row, 3) != "true";
+        let is_passing = name.starts_with(SCRATCH)
+            || name.ends_with(UNFINISHED)
+            || number(databases, *row, 2) >= MARKED;
+        is_other && !is_passing && selection.selects(&name)
+    };
+    (0..databases.len()).filter(is_selected).count() as i64
+}
+
+/// Of pairs of hexadecimal digits.
+fn bytes(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.filter_map(byte).collect()
+}
+
 /// The names of a list of libraries.
 pub(crate) fn libraries(list: &str) -> Vec<String> {
     let names = list.split(',').map(|name| name.trim().trim_matches('"'));
@@ -230,4 +279,38 @@ pub(crate) fn libraries(list: &str) -> Vec<String> {
 
 pub(crate) fn has_library(list: &str) -> bool {
     libraries(list).iter().any(|name| name == "pg_incrbackup")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_permanent_databases_that_have_no_slot_are_counted_as_selected() {
+        let hex = |name: &[u8]| {
+            let digits = name.iter().map(|byte| format!("{byte:02x}"));
+            digits.collect::<String>()
+        };
+        let row = |name: &[u8], has_slot: &str, limit: &str, is_current: &str| {
+            vec![
+                Some(hex(name)),
+                Some(has_slot.to_owned()),
+                Some(limit.to_owned()),
+                Some(is_current.to_owned()),
+            ]
+        };
+        let databases = vec![
+            row(b"shop", "false", "-1", "false"),
+            row(b"caf\xe9", "false", "-1", "false"),
+            row(b"done", "true", "-1", "false"),
+            row(b"here", "false", "-1", "true"),
+            row(b"new.restoring", "false", "-1", "false"),
+            row(b"marked", "false", "2147480000", "false"),
+            row(b"pg_incrbackup_drill_5", "false", "-1", "false"),
+        ];
+        assert_eq!(selected(Some("*"), &databases), 2);
+        assert_eq!(selected(Some("*, !shop"), &databases), 1);
+        assert_eq!(selected(Some(""), &databases), 0);
+        assert_eq!(selected(None, &databases), 0);
+    }
 }

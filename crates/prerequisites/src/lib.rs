@@ -27,5 +27,7 @@ pub fn list(facts: &Facts, machine: Vec<Row>) -> Vec<Row> {
     rows.extend(sizing::rows(facts));
     rows.extend(database::rows(facts));
     rows.extend(warnings::rows(facts));
-    rows
+    let rows = rows.into_iter();
+    rows.map(|row| server::where_it_counts(facts, row))
+        .collect()
 }

@@ -33,7 +33,7 @@ pub const WHO: Question = Question {
 };
 
 /// The others; their answers go to [`crate::Facts::new`] in this order, an empty one for each that was not asked.
-pub const QUESTIONS: [Question; 8] = [
+pub const QUESTIONS: [Question; 9] = [
     SETTINGS,
     FILE_SETTINGS,
     SLOTS,
@@ -42,23 +42,24 @@ pub const QUESTIONS: [Question; 8] = [
     KEYLESS,
     PREPARED,
     TRANSACTIONS,
+    DATABASES,
 ];
 
 /// pg_settings has no setting of a library that is not loaded; current_setting() has its text. One that the role must not
 /// see would be an error.
 const SETTINGS: Question = Question {
     sql: "SELECT name, CASE WHEN seen.all_of_them OR s.name IS NOT NULL THEN current_setting(name, true) END, \
-            s.setting, coalesce(s.pending_restart, false)::text \
+            s.setting, coalesce(s.pending_restart, false)::text, (s.source IS NOT DISTINCT FROM 'command line')::text \
         FROM unnest('{wal_level, shared_preload_libraries, max_replication_slots, max_wal_senders, max_worker_processes, \
             max_parallel_workers, data_directory, output_plugin_libraries, max_slot_wal_keep_size, hot_standby_feedback, \
             track_commit_timestamp, pg_incrbackup.directory, pg_incrbackup.plugin, pg_incrbackup.replica_identity, \
             pg_incrbackup.max_databases, pg_incrbackup.base_schedule, pg_incrbackup.drill_schedule, \
             pg_incrbackup.keep_incremental, pg_incrbackup.archive_command, pg_incrbackup.compression, \
-            pg_incrbackup.lag_emergency}'::text[]) AS wanted (name) \
+            pg_incrbackup.lag_emergency, pg_incrbackup.databases, pg_incrbackup.base_workers}'::text[]) AS wanted (name) \
           LEFT JOIN pg_settings AS s USING (name) \
           CROSS JOIN (SELECT rolsuper OR pg_has_role('pg_read_all_settings', 'USAGE') FROM pg_roles \
             WHERE rolname = current_user) AS seen (all_of_them)",
-    columns: 4,
+    columns: 5,
     may_ask: always,
 };
 
@@ -70,16 +71,18 @@ const FILE_SETTINGS: Question = Question {
 };
 
 /// Slots in use, those of them that mark a database as backed up, databases that could be, this one's OID, and the slot with
-/// the name of this one's.
+/// the name of this one's. One without a confirmed position is being created: it is not persistent yet.
 const SLOTS: Question = Question {
     sql: "SELECT (SELECT count(*) FROM pg_replication_slots)::text, \
             (SELECT count(*) FROM pg_replication_slots AS r JOIN pg_database AS b \
-              ON b.datname = r.database AND r.slot_name = 'pg_incrbackup_' || b.oid WHERE NOT r.temporary)::text, \
+              ON b.datname = r.database AND r.slot_name = 'pg_incrbackup_' || b.oid \
+              WHERE NOT r.temporary AND r.confirmed_flush_lsn IS NOT NULL)::text, \
             (SELECT count(*) FROM pg_database WHERE datallowconn AND NOT datistemplate)::text, \
-            d.oid::text, s.slot_name::text, s.slot_type, (s.database = d.datname)::text, s.temporary::text, s.plugin::text \
+            d.oid::text, s.slot_name::text, s.slot_type, (s.database = d.datname)::text, s.temporary::text, s.plugin::text, \
+            (s.active AND s.confirmed_flush_lsn IS NULL)::text, s.wal_status \
         FROM pg_database AS d LEFT JOIN pg_replication_slots AS s ON s.slot_name = 'pg_incrbackup_' || d.oid \
         WHERE d.datname = current_database()",
-    columns: 9,
+    columns: 11,
     may_ask: always,
 };
 
@@ -126,6 +129,19 @@ const TRANSACTIONS: Question = Question {
     sql: "SELECT pid::text, coalesce(datname::text, ''), xact_start::text, (count(*) OVER ())::text FROM pg_stat_activity \
         WHERE backend_xid IS NOT NULL AND xact_start < clock_timestamp() - interval '5 seconds' \
           AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 1",
+    columns: 4,
+    may_ask: always,
+};
+
+/// Databases: the bytes of each name in hexadecimal digits, because it may be in any encoding; whether it has a slot that
+/// marks it as backed up; its limit of connections.
+const DATABASES: Question = Question {
+    sql: "SELECT (SELECT string_agg(lpad(to_hex(d.datname[i]::integer & 255), 2, '0'), '' ORDER BY i) \
+              FROM generate_series(0, octet_length(d.datname::text) - 1) AS i), \
+            EXISTS (SELECT FROM pg_replication_slots AS r WHERE r.slot_name = 'pg_incrbackup_' || d.oid \
+              AND r.database = d.datname AND NOT r.temporary AND r.confirmed_flush_lsn IS NOT NULL)::text, \
+            d.datconnlimit::text, (d.datname = current_database())::text \
+        FROM pg_database AS d WHERE d.datallowconn AND d.datname <> ALL ('{template0, template1}'::name[])",
     columns: 4,
     may_ask: always,
 };

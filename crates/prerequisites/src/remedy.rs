@@ -21,6 +21,8 @@ pub enum Remedy {
     Restart,
     /// The files have a value that is enough, and the server has not read it.
     Reload,
+    /// Where a setting is given to the server when it is started, what to change there.
+    StartOption { name: &'static str, value: String },
     /// A statement, with its semicolon.
     Sql(String),
     /// A sentence.
@@ -145,10 +147,15 @@ impl Remedy {
             }
             Remedy::Restart => "Restart the server.".to_owned(),
             Remedy::Reload => "SELECT pg_reload_conf();".to_owned(),
+            Remedy::StartOption { name, value } => start_option(name, value),
             Remedy::Sql(statement) => statement.clone(),
             Remedy::Do(sentence) => sentence.clone(),
         }
     }
+}
+
+fn start_option(name: &str, value: &str) -> String {
+    format!("Change {name} to {value} in the command that starts the server, which overrides the files, and restart it.")
 }
 
 /// What to do about several at once, for one change of postgresql.conf and one restart: sentences, lines of the file among
@@ -171,6 +178,7 @@ pub fn what_to_write<'a>(remedies: impl Iterator<Item = &'a Remedy>) -> String {
             }
             Remedy::Restart => restart = true,
             Remedy::Reload => reload = true,
+            Remedy::StartOption { name, value } => others.push(start_option(name, value)),
             Remedy::Sql(statement) => others.push(format!("Run {statement}")),
             Remedy::Do(sentence) => others.push(sentence.clone()),
         }

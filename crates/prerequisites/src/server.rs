@@ -39,9 +39,8 @@ fn privileges(facts: &Facts) -> Row {
     if facts.who.is_superuser {
         Row::ok(NAME, format!("{user} is a superuser"))
     } else if facts.who.sees_all {
-        let found = format!(
-            "{user} has those of pg_monitor; incr_setup() is for superusers, until it is granted"
-        );
+        let found =
+            format!("{user} is no superuser; incr_setup() is for superusers, until it is granted");
         Row::note(NAME, found)
     } else {
         Row::warning(
@@ -70,6 +69,9 @@ pub(crate) fn or_restart(
     is_enough: impl Fn(&str) -> bool,
     row: Row,
 ) -> Row {
+    if facts.on_command_line.contains(name) {
+        return row;
+    }
     let is_written = match facts.in_files(name) {
         Some(written) => is_enough(written),
         None => facts.is_pending(name) && !facts.who.sees_files,
@@ -82,6 +84,25 @@ pub(crate) fn or_restart(
         remedy: Some(Remedy::Restart),
         needs_restart: true,
         ..row
+    }
+}
+
+/// A setting that is given to the server when it is started has to be changed there: whatever the files have, it does not
+/// count.
+pub(crate) fn where_it_counts(facts: &Facts, row: Row) -> Row {
+    match &row.remedy {
+        Some(Remedy::Setting { name, in_file, .. }) if facts.on_command_line.contains(*name) => {
+            Row {
+                found: format!("{}; it is set on the server's command line", row.found),
+                remedy: Some(Remedy::StartOption {
+                    name,
+                    value: in_file.clone(),
+                }),
+                needs_restart: true,
+                ..row
+            }
+        }
+        _ => row,
     }
 }
 
@@ -165,9 +186,9 @@ fn directory(facts: &Facts) -> Row {
     Row::missing(NAME, found, remedy).as_error(Class::Prerequisite, message)
 }
 
-/// A setting of ours. Before 16 ALTER SYSTEM knows none of a library that is not loaded.
+/// A setting of ours. Before 16 ALTER SYSTEM knows none of a library that the session has not loaded.
 pub(crate) fn own_setting(facts: &Facts, remedy: Remedy) -> Remedy {
-    if facts.is_library_loaded {
+    if facts.is_preloaded() == Some(true) || facts.who.version >= 160_000 {
         remedy
     } else {
         remedy.only_in_file()
@@ -229,6 +250,36 @@ mod tests {
             "Restart the server.",
             "not seen"
         );
+    }
+
+    #[test]
+    fn what_the_command_line_has_is_changed_there() {
+        let mut facts = Facts::default();
+        facts.set("wal_level", "replica".to_owned());
+        facts
+            .files
+            .insert("wal_level".to_owned(), "logical".to_owned());
+        let todo = |facts: &Facts| where_it_counts(facts, wal_level(facts)).todo();
+        assert_eq!(todo(&facts).as_deref(), Some("Restart the server."));
+        facts.on_command_line.insert("wal_level".to_owned());
+        assert_eq!(
+            todo(&facts).as_deref(),
+            Some("Change wal_level to logical in the command that starts the server, which overrides the files, and restart it.")
+        );
+    }
+
+    #[test]
+    fn before_16_a_setting_of_a_library_that_is_not_preloaded_goes_into_the_file() {
+        let mut facts = Facts::default();
+        let todo = |facts: &Facts| directory(facts).todo().unwrap_or_default();
+        facts.who.sees_all = true;
+        facts.who.version = 150_000;
+        assert!(todo(&facts).starts_with("Add the line"), "{}", todo(&facts));
+        facts.who.version = 160_000;
+        assert!(todo(&facts).starts_with("ALTER SYSTEM"), "{}", todo(&facts));
+        facts.who.version = 150_000;
+        facts.set("shared_preload_libraries", "pg_incrbackup".to_owned());
+        assert!(todo(&facts).starts_with("ALTER SYSTEM"), "{}", todo(&facts));
     }
 
     #[test]

@@ -22,16 +22,19 @@ pub fn rows(facts: &Facts) -> Vec<Row> {
 fn retained_wal(facts: &Facts) -> Option<Row> {
     const NAME: &str = "max_slot_wal_keep_size";
     let value = facts.get(NAME)?;
-    if value != "-1" {
-        return Some(Row::ok(NAME, value));
-    }
     let emergency = match facts.number("pg_incrbackup.lag_emergency") {
         0 => LAG_EMERGENCY_MB,
         megabytes => megabytes,
     };
     // Health is to be an emergency before the server drops WAL that is needed.
     let enough = format!("{}GB", (2 * emergency).div_euclid(1024).max(1));
-    let found = "-1: a slot that is not read can fill the disk of the WAL";
+    let found = match facts.number(NAME) {
+        -1 => "-1: a slot that is not read can fill the disk of the WAL".to_owned(),
+        megabytes if megabytes < 2 * emergency => format!(
+            "{value}: the chain may end, because the WAL that it needs is removed, soon after pg_incrbackup.lag_emergency ({emergency} MB) or before it"
+        ),
+        _ => return Some(Row::ok(NAME, value)),
+    };
     Some(Row::warning(NAME, found, Remedy::text(NAME, &enough)))
 }
 
@@ -94,4 +97,25 @@ fn copies(facts: &Facts) -> Option<Row> {
     let todo =
         "Set it to a command that copies files to another machine: docs/offsite.md has recipes.";
     Some(Row::warning(NAME, found, Remedy::Do(todo.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::State;
+
+    #[test]
+    fn a_chain_is_not_to_end_before_health_is_an_emergency() {
+        let state = |megabytes: &str| {
+            let mut facts = Facts::default();
+            facts.set("max_slot_wal_keep_size", megabytes.to_owned());
+            let row = retained_wal(&facts).expect("the setting is known");
+            (row.state, row.todo().unwrap_or_default())
+        };
+        let todo = "ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; SELECT pg_reload_conf();";
+        for few in ["-1", "0", "1024", "20479"] {
+            assert_eq!(state(few), (State::Warning, todo.to_owned()), "{few}");
+        }
+        assert_eq!(state("20480").0, State::Ok);
+    }
 }

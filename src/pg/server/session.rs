@@ -96,6 +96,13 @@ pub fn set(name: &CStr, value: &CStr) {
     }
 }
 
+/// Sets one setting until the current transaction ends, like SET LOCAL: also while it commits.
+pub fn set_local(name: &CStr, value: &CStr) {
+    let context = pg_sys::GucContext::PGC_SUSET;
+    // SAFETY: both are NUL-terminated; guc.c copies them.
+    unsafe { set_until(name, value, context, pg_sys::GucAction::GUC_ACTION_LOCAL) }
+}
+
 /// The same for text created at run time.
 pub fn set_text(name: &CStr, value: &str) {
     set(name, &CString::new(value).unwrap_or_default());
@@ -139,6 +146,18 @@ pub(in crate::pg) unsafe fn set_at_level(
     value: &CStr,
     context: pg_sys::GucContext::Type,
 ) {
+    // SAFETY: by the caller's promise.
+    unsafe { set_until(name, value, context, pg_sys::GucAction::GUC_ACTION_SAVE) }
+}
+
+/// # Safety
+/// Inside a transaction.
+unsafe fn set_until(
+    name: &CStr,
+    value: &CStr,
+    context: pg_sys::GucContext::Type,
+    action: pg_sys::GucAction::Type,
+) {
     // SAFETY: by the caller's promise; guc.c copies the strings.
     unsafe {
         pg_sys::set_config_option(
@@ -146,7 +165,7 @@ pub(in crate::pg) unsafe fn set_at_level(
             value.as_ptr(),
             context,
             pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
+            action,
             true,
             0,
             false,
