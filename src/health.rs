@@ -15,7 +15,7 @@ use std::time::Duration;
 use archive::time;
 use pgrx::prelude::*;
 
-pub use self::cluster::report as cluster_report;
+pub use self::cluster::{report as cluster_report, without_backup};
 pub use self::metrics::report as metrics;
 use crate::figures::pretty_bytes;
 use crate::pg::decoding::slot;

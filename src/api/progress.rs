@@ -78,16 +78,23 @@ fn unread_by_copy() -> Result<u64, Failure> {
             let size: u64 = paths.into_iter().flatten().map(|path| size_of(&path)).sum();
             let figure = |column| rows.get::<f64>(column).map(Option::unwrap_or_default);
             let (read, all, text) = (figure(1)?, figure(2)?, figure(3)?);
-            let share = if all > 0.0 {
-                read / all
-            } else {
-                text / size as f64
-            };
-            unread += size as f64 * (1.0 - share.clamp(0.0, 1.0));
+            unread += unread_of(size as f64, (read, all), text);
         }
         Ok::<_, pgrx::spi::Error>(unread)
     })?;
     Ok(unread as u64)
+}
+
+/// Of a table of so many bytes, of which so many of all rows were read, and so many bytes of text written. `all` is 0 or
+/// less where the statistics do not know it.
+fn unread_of(size: f64, (read, all): (f64, f64), text: f64) -> f64 {
+    let share = match (all > 0.0, size > 0.0) {
+        (true, _) => read / all,
+        (false, true) => text / size,
+        // Nothing by nothing is no number, and neither is a sum in which it is.
+        (false, false) => 1.0,
+    };
+    size * (1.0 - share.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -117,5 +124,15 @@ mod tests {
             (Some(1300), Some(0))
         );
         assert_eq!(Progress::at(0, 0, ago(5)).time_left, None);
+    }
+
+    #[test]
+    fn an_empty_table_has_nothing_unread() {
+        // Of a partitioned database many are, and one of them must not make a sum that is no number.
+        assert_eq!(unread_of(0.0, (0.0, -1.0), 0.0), 0.0);
+        assert_eq!(unread_of(0.0, (0.0, 0.0), 0.0), 0.0);
+        assert_eq!(unread_of(800.0, (25.0, 100.0), 0.0), 600.0);
+        assert_eq!(unread_of(800.0, (0.0, -1.0), 200.0), 600.0);
+        assert_eq!(unread_of(800.0, (0.0, -1.0), 900.0), 0.0);
     }
 }

@@ -10,7 +10,7 @@ use pgrx::prelude::*;
 use crate::figures::pretty_bytes;
 use crate::pg::failure::Failure;
 use crate::pg::server;
-use crate::{drill, settings, status};
+use crate::{drill, health, settings, status};
 
 /// The newest ones.
 const DRILLS: usize = 10;
@@ -137,29 +137,19 @@ fn offsite(database: pg_sys::Oid) -> Section {
     section
 }
 
-/// Those to which somebody can connect, and that have no slot of ours.
+/// As health judges them.
 fn databases_without_backup() -> Result<Section, Failure> {
-    const DATABASES: &str = "SELECT pg_catalog.convert_to(datname::text, 'UTF8'), \
-          pg_catalog.pg_size_pretty(CASE WHEN pg_catalog.has_database_privilege(oid, 'CONNECT') \
-            THEN pg_catalog.pg_database_size(oid) END) \
-        FROM pg_catalog.pg_database d WHERE datallowconn AND NOT datistemplate \
-          AND NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots \
-            WHERE slot_name = 'pg_incrbackup_' || d.oid) ORDER BY datname";
-    let rows = Spi::connect(|client| {
-        let rows = client.select(DATABASES, None, &[])?;
-        rows.map(|row| {
-            let name = row.get::<Vec<u8>>(1)?.unwrap_or_default();
-            let size = row.get::<String>(2)?.unwrap_or_default();
-            Ok(vec![String::from_utf8_lossy(&name).into_owned(), size])
-        })
-        .collect::<Result<Vec<_>, pgrx::spi::Error>>()
-    })?;
+    let row = |row: health::Row| {
+        let level = row.level.name().to_owned();
+        vec![row.database, level, row.reasons.join("; ")]
+    };
+    let rows: Vec<_> = health::without_backup()?.into_iter().map(row).collect();
     Ok(Section {
         id: "others",
         title: "Databases of this server without a backup",
-        columns: vec!["Database", "Size"],
+        columns: vec!["Database", "Level", "Why"],
         remark: if rows.is_empty() {
-            "There are none.".to_owned()
+            "There are none, but for those that pg_incrbackup.databases excludes.".to_owned()
         } else {
             "incr_setup() in one of them begins its backup.".to_owned()
         },

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use archive::layout::Stored;
 use archive::lsn::Lsn;
 use archive::segment::{EffectNote, Lost, What, Who, Words};
 use archive::time::Time;
@@ -46,6 +47,7 @@ pub struct Journal {
     /// Flags of the current transaction.
     flags: u64,
     losses: Losses,
+    chain: ChainDir,
     /// Why the chain ends with the current transaction.
     broken: Option<String>,
     /// The last commit in the files, which the slot will return again.
@@ -69,7 +71,8 @@ impl Journal {
             owed_setvals: Vec::new(),
             setvals_passed: false,
             flags: 0,
-            losses: Losses::new(chain),
+            losses: Losses::new(chain.clone()),
+            chain,
             broken: None,
             expected: None,
             rows: 0,
@@ -295,6 +298,20 @@ impl Journal {
         Ok(closed.map(|segment| segment.path.to_string_lossy().into_owned()))
     }
 
+    /// [`Journal::rotate`] for who asks; the path of the last closed segment of this chain, empty if there is none.
+    pub fn rotate_on_request(&mut self) -> Result<String> {
+        if let Some(closed) = self.rotate()? {
+            return Ok(closed);
+        }
+        // One that was closed for its age or size, by a worker before this one, or before the server's start.
+        let segments = self.chain.segments()?.into_iter().rev();
+        let mut closed = segments.filter(|(_, stored)| *stored != Stored::Partial);
+        let last = closed
+            .next()
+            .map(|(name, stored)| self.chain.segment_path(name, stored));
+        Ok(last.map_or_else(String::new, |path| path.to_string_lossy().into_owned()))
+    }
+
     /// Makes everything written durable; returns the end of the last transaction or position on disk.
     pub fn sync(&mut self) -> Result<Lsn> {
         self.losses.note(self.database)?;
@@ -373,7 +390,8 @@ impl Journal {
         self.appender.current_file().to_string_lossy().into_owned()
     }
 
-    /// Tells the board that these requests are done; `rotated` is the segment that was closed.
+    /// Tells the board that these requests are done; `rotated` is the last segment that was closed,
+    /// if that was asked.
     pub fn answered(&self, asked: &DatabaseStatus, rotated: Option<String>) {
         status::update_existing(self.database, |entry| {
             entry.flush_done = asked.flush_wanted;

@@ -206,7 +206,7 @@ impl PollReader {
         }
         let mut rotated = None;
         if asked.rotate_wanted > asked.rotate_done {
-            rotated = self.journal.rotate()?;
+            rotated = Some(self.journal.rotate_on_request()?);
         }
         self.report();
         self.journal.answered(asked, rotated);

@@ -213,7 +213,7 @@ impl StreamReader {
         }
         let mut rotated = None;
         if asked.rotate_wanted > asked.rotate_done {
-            rotated = self.journal.borrow_mut().rotate()?;
+            rotated = Some(self.journal.borrow_mut().rotate_on_request()?);
             self.sync_and_confirm()?;
         }
         self.report();

@@ -42,6 +42,13 @@ pub fn report() -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
+/// Those that should have a backup and have none, or whose chain has lost its slot, the worst first: what the metric
+/// pg_incrbackup_databases_without_backup counts. Needs a transaction.
+pub fn without_backup() -> Result<Vec<Row>, Failure> {
+    let is_missed = |row: &Row| row.wal_status.is_none() && row.level > Level::Ok;
+    Ok(report()?.into_iter().filter(is_missed).collect())
+}
+
 /// Those that have a slot or files, the worst first. Needs a transaction.
 pub fn known() -> Result<Vec<Row>, Failure> {
     let facts = slot::all();

@@ -201,13 +201,21 @@ fn incr_verify_finds_what_is_wrong() {
 fn incr_teardown_stops_capture_and_leaves_the_files() {
     let c = Cluster::backed_up();
     c.sql(
-        "CREATE TABLE t (a int); INSERT INTO t VALUES (1); SELECT incr_flush();
+        "CREATE TABLE t (a int); INSERT INTO t VALUES (1); SELECT incr_flush(); SELECT incr_rotate();
            SELECT incr_teardown()",
     );
     assert_eq!(c.sql("SELECT count(*) FROM pg_replication_slots"), "0");
     let restored = c.restore(&[]);
     assert_eq!(c.sql_in(&restored.database, "SELECT a FROM t"), "1");
-    c.sql("SELECT * FROM incr_setup(); INSERT INTO t VALUES (2)");
+    c.sql("SELECT * FROM incr_setup()");
+    // Of the new chain, or none.
+    let closed = c.sql("SELECT incr_rotate()");
+    assert!(!closed.contains("/chain-1/"), "{closed}");
+    c.sql("INSERT INTO t VALUES (2)");
+    let closed = c.sql("SELECT incr_rotate()");
+    assert!(closed.contains("/chain-2/"), "{closed}");
+    c.restart();
+    assert!(c.sql("SELECT incr_rotate()").contains("/chain-2/"));
     c.assert_restores();
 }
 

@@ -14,10 +14,13 @@ fn ours(c: &Cluster) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-fn assert_no_fatal(c: &Cluster) {
+/// The messages of level FATAL, in their order.
+fn fatal(c: &Cluster) -> Vec<String> {
     let log = c.log();
-    let fatal: Vec<&str> = log.lines().filter(|line| line.contains("FATAL")).collect();
-    assert_eq!(fatal, [""; 0]);
+    let messages = log
+        .lines()
+        .filter_map(|line| line.split_once("FATAL:  ").map(|(_, message)| message));
+    messages.map(str::to_owned).collect()
 }
 
 #[test]
@@ -154,7 +157,7 @@ fn a_restore_and_a_drill_leave_no_fatal_in_the_servers_log() {
         "{}",
         c.log()
     );
-    assert_no_fatal(&c);
+    assert_eq!(fatal(&c), [""; 0]);
 }
 
 /// Whoever may not connect to postgres or template1 restores into a database of theirs as before.
@@ -185,6 +188,14 @@ fn a_role_that_may_only_connect_to_its_own_database_restores_into_it() {
     let output = program(&arguments);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(c.sql_in("own", "SELECT a FROM t"), "1", "{said}");
+    // One for the question whether the target exists, and one for the settings that are a superuser's.
+    assert_eq!(
+        fatal(&c),
+        [
+            "permission denied for database \"postgres\"",
+            "permission denied to set parameter \"log_min_messages\"",
+        ]
+    );
     let missing = c.conninfo("missing").replace("user=postgres", "user=alone");
     let output = program(&["restore", "--archive", &archive, "--target", &missing]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -192,5 +203,14 @@ fn a_role_that_may_only_connect_to_its_own_database_restores_into_it() {
     assert!(
         said.contains("connects to the database postgres or template1"),
         "{said}"
+    );
+    let later = &fatal(&c)[2..];
+    assert_eq!(
+        later,
+        [
+            "permission denied for database \"postgres\"",
+            "database \"missing\" does not exist",
+            "permission denied for database \"template1\"",
+        ]
     );
 }

@@ -152,6 +152,15 @@ fn a_sound_archive_is_sound_wherever_it_is_read() {
     assert!(verify(&c.archive_directory(), &["--quiet"])
         .stderr
         .is_empty());
+    // What is read is all there was to read.
+    let output = verify(&copy(&c, "counted"), &["--json"]);
+    let said = text(&output.stderr);
+    let last = said.lines().next_back().expect("there is progress");
+    let last: Value = serde_json::from_str(last).expect("an object");
+    assert_eq!(
+        last["progress"]["bytes"], last["progress"]["total"],
+        "{said}"
+    );
     let output = program(&["verify", "--from", &c.conninfo("app"), "--json", "--quiet"]);
     let of_server: Value = serde_json::from_str(text(&output.stdout).trim()).expect("an object");
     assert_eq!(

@@ -84,6 +84,8 @@ fn a_page_stands_in_the_archive_and_disturbs_nothing() {
     ] {
         assert!(html.contains(shown), "{shown}");
     }
+    // Nobody misses a backup of postgres, which has none either.
+    assert!(html.contains("There are none, but for those"));
     assert!(!html.contains("Sesame42") && html.contains("not shown: it may hold secrets"));
     assert_eq!(c.sql("SELECT * FROM incr_verify()"), "");
     assert_eq!(
@@ -92,7 +94,10 @@ fn a_page_stands_in_the_archive_and_disturbs_nothing() {
     );
     c.assert_restores();
     // It is replaced as a whole, and nothing is left beside it.
+    c.sql_in("postgres", "CREATE DATABASE forgotten");
     c.sql("SELECT incr_report()");
+    let html = std::fs::read_to_string(&path).expect("the page");
+    assert!(html.contains("forgotten") && html.contains("this database is not backed up: run"));
     let files = std::fs::read_dir(c.database_directory()).expect("files");
     let mut names: Vec<_> = files
         .map(|file| file.expect("a file").file_name())

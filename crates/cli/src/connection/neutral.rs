@@ -131,7 +131,11 @@ impl Accepted {
             // unrecognized configuration parameter
             Some(code) if *code == SqlState::UNDEFINED_OBJECT && self.new => Some(fewer),
             // permission denied to set parameter
-            Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE && self.superusers => {
+            Some(code)
+                if *code == SqlState::INSUFFICIENT_PRIVILEGE
+                    && self.superusers
+                    && !is_about_the_database(error) =>
+            {
                 Some(Accepted {
                     superusers: false,
                     ..fewer
@@ -158,6 +162,13 @@ impl Accepted {
         let quiet = quiet.unwrap_or_default().to_owned();
         quiet + &self.settings().map(option).collect::<String>()
     }
+}
+
+/// "permission denied for database", which has the SQLSTATE of a setting's refusal. Messages are translated, functions are
+/// not; this one checks the right CONNECT (src/backend/utils/init/postinit.c).
+fn is_about_the_database(error: &tokio_postgres::Error) -> bool {
+    let refusal = error.as_db_error();
+    refusal.is_some_and(|refusal| refusal.routine() == Some("CheckMyDatabase"))
 }
 
 /// Fails where a session did not start with these settings: other `options` prevented it, or a connection pooler.

@@ -111,10 +111,10 @@ pub fn run(options: &Extract, output: &Output) -> Result<Outcome> {
     let mut sink = Sink::open(options.output.as_deref())?;
     let progress = Arc::new(output.progress());
     progress.phase("rows as of the moment", None);
-    let counted: Arc<dyn Storage> = Arc::new(Counted {
-        inner: Arc::clone(&source.storage),
-        progress: Arc::clone(&progress),
-    });
+    let counted: Arc<dyn Storage> = Arc::new(Counted::new(
+        Arc::clone(&source.storage),
+        Arc::clone(&progress),
+    ));
     let mut past = prepared.open(&counted, options.allow_lost)?;
     past.advance(&mut Nobody)?;
     let rows = write(options, &prepared, &mut past, oid, &mut sink)?;

@@ -66,13 +66,10 @@ fn check(source: &Source, output: &Output) -> Result<Report> {
     let _lock = directory
         .map(|directory| Lock::shared(&directory, &mut || {}))
         .transpose()?;
-    let (files, bytes) = extent(&*source.storage)?;
+    let extent = extent(&*source.storage)?;
     let progress = Arc::new(output.progress());
-    progress.phase(&format!("verify {}", source.name), Some(bytes));
-    let counted = Counted {
-        inner: Arc::clone(&source.storage),
-        progress: Arc::clone(&progress),
-    };
+    progress.phase(&format!("verify {}", source.name), Some(extent.checked));
+    let counted = Counted::new(Arc::clone(&source.storage), Arc::clone(&progress));
     let problems = archive::verify::files(&counted, &mut || {});
     progress.finish();
     let (catalog, _) = Catalog::read_sound(&*source.storage)?;
@@ -84,8 +81,8 @@ fn check(source: &Source, output: &Output) -> Result<Report> {
         database: source.name.clone(),
         place: source.storage.place(""),
         is_sound: problems.is_empty(),
-        files,
-        bytes,
+        files: extent.files,
+        bytes: extent.bytes,
         problems: with_costs(&catalog, problems),
         notes: notes
             .into_iter()

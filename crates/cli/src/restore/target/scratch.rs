@@ -7,7 +7,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::database;
 use super::named::Before;
-use super::server::{connect, drop_statement, ensure_empty, is_there, name_until_complete, Found};
+use super::server::{drop_statement, ensure_empty, is_there, name_until_complete, Found};
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::{identifier, literal};
@@ -83,10 +83,10 @@ impl Found {
         let name = self.scratch_name(named);
         if named.is_some() {
             let held = self.named_scratch(&name).await?;
-            let (session, _, beside) = connect(&self.conninfo, &self.final_name).await?;
+            let (session, beside) = self.another_session().await?;
             return Ok((self.as_scratch(name, session, beside), held));
         }
-        let (session, _, beside) = connect(&self.conninfo, &self.final_name).await?;
+        let (session, beside) = self.another_session().await?;
         if is_there(&session, &name).await? {
             self.ensure_scratch(&session, &name).await?;
             let dropped = session.statement(drop_statement(&name).as_bytes()).await;
@@ -120,6 +120,12 @@ impl Found {
             before: None,
         };
         Ok((self.as_scratch(name, session, beside), held))
+    }
+
+    /// Where the first one is, which was found: nothing is asked again. And in which database that is.
+    async fn another_session(&self) -> Result<(Session, String)> {
+        let session = Session::open(&self.conninfo, Some(&self.beside)).await?;
+        Ok((session, self.beside.clone()))
     }
 
     fn as_scratch(&self, name: String, session: Session, beside: String) -> Found {

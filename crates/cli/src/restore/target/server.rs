@@ -182,30 +182,43 @@ pub(super) fn name_in(conninfo: &str) -> Result<String> {
 }
 
 /// A session in the database, or beside it; whether the database exists; where the session is. Whether it exists is asked in
-/// another database first: connecting to one that does not exist leaves a FATAL in the server's log.
+/// the database postgres first: connecting to one that does not exist leaves a FATAL in the server's log, and so does
+/// connecting to one where the role may not, which is why template1 is only asked for a database that has to be created.
 pub(super) async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool, String)> {
-    let mut refusal = None;
-    for other in ["postgres", "template1"] {
-        match Session::open(conninfo, Some(other)).await {
-            Ok(session) if is_there(&session, name).await? => break,
-            Ok(session) => return Ok((session, false, other.to_owned())),
-            // The server itself cannot be reached.
-            Err(error @ Error::Unavailable { .. }) => return Err(error),
-            // The role may not connect to it, or not with this password.
-            Err(error) => refusal = Some(error),
-        }
-    }
+    let (first, second) = ("postgres", "template1");
+    let is_refused = match Session::open(conninfo, Some(first)).await {
+        Ok(session) if is_there(&session, name).await? => false,
+        Ok(session) => return Ok((session, false, first.to_owned())),
+        Err(error) if is_same_everywhere(&error) => return Err(error),
+        // The role may not connect to it, or pg_hba.conf has another rule for it.
+        Err(_) => true,
+    };
     let error = match Session::open(conninfo, None).await {
         Ok(session) => return Ok((session, true, name.to_owned())),
         Err(error) => error,
     };
     let is_missing = matches!(&error, Error::Server(error) if error.code() == Some(&SqlState::UNDEFINED_DATABASE));
-    if !is_missing || refusal.is_none() {
+    if !is_missing || !is_refused {
         return Err(error);
     }
-    let hint = "To create it, the program connects to the database postgres or template1; or create an empty one yourself.";
-    let message = format!("could not connect: {error}");
-    Err(error.with_message(message).with_hint(hint.to_owned()))
+    match Session::open(conninfo, Some(second)).await {
+        Ok(session) => Ok((session, false, second.to_owned())),
+        Err(refusal) if is_same_everywhere(&refusal) => Err(refusal),
+        Err(_) => {
+            let hint = "To create it, the program connects to the database postgres or template1; or create an empty one yourself.";
+            let message = format!("could not connect: {error}");
+            Err(error.with_message(message).with_hint(hint.to_owned()))
+        }
+    }
+}
+
+/// Not about one database: the server cannot be reached, or the password is wrong, which is not sent again and again.
+fn is_same_everywhere(error: &Error) -> bool {
+    match error {
+        Error::Unavailable { .. } => true,
+        Error::Server(error) => error.code() == Some(&SqlState::INVALID_PASSWORD),
+        _ => false,
+    }
 }
 
 pub(super) async fn is_there(session: &Session, database: &str) -> Result<bool> {
