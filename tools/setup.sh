@@ -51,7 +51,7 @@ prepare_install() {
     [ "$pg_config" ] && [ -x "$pg_config" ] || fail "there is no pg_config: name the one of the server that is to be" \
         "backed up, as in make install PG_CONFIG=/usr/lib/postgresql/15/bin/pg_config; it comes with the" \
         "server's headers (Debian's postgresql-server-dev-15, PGDG's postgresql15-devel)"
-    command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95"
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95, and run make as the user who has it"
     has_compilers && has_headers "$pg_config" && return
     if command -v dpkg-query >/dev/null; then
         has_headers "$pg_config" || case $pg_config in

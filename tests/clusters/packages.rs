@@ -1,7 +1,7 @@
 //! "It is not where packages put things." Names, paths, versions and dependencies of the packages, packed around small
 //! files that stand in for the library and the program: building those takes minutes, and `make packages-test` does.
 
-use harness::{program_directory, run, skipped};
+use harness::{program_directory, run, skipped, Installation};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -268,4 +268,97 @@ fn assert_has(contents: &str, file: &str) {
         contents.lines().any(is_there),
         "{mode} {path} is not in\n{contents}"
     );
+}
+
+/// Stands for cargo, with which building takes minutes: what it leaves is as small as can be.
+const CARGO: &str = r#"#!/bin/sh
+set -eu
+echo "$@" >>"$CARGO_TARGET_DIR/built"
+case "$1 $2" in
+    "pgrx --version") echo cargo-pgrx 0.18.1 ;;
+    "pgrx package")
+        while [ "$1" != --out-dir ]; do shift; done
+        mkdir -p "$2/lib" "$2/share/extension"
+        echo library >"$2/lib/pg_incrbackup.so"
+        echo control >"$2/share/extension/pg_incrbackup.control"
+        ;;
+    "build --quiet")
+        mkdir -p "$CARGO_TARGET_DIR/release"
+        cp "$(dirname "$0")/program" "$CARGO_TARGET_DIR/release/pg_incrbackup"
+        ;;
+esac
+"#;
+
+/// "permission denied, after minutes", "sudo: cargo: command not found".
+#[test]
+fn what_one_user_has_built_another_installs_without_rust() {
+    let work = tempfile::tempdir().expect("there is room");
+    let (bin, target) = (work.path().join("bin"), work.path().join("target"));
+    for directory in [&bin, &target] {
+        fs::create_dir(directory).expect("it can be made");
+    }
+    let program = "#!/bin/sh\n[ $1 != man ] || echo page >\"$2/pg_incrbackup.1\"\n";
+    for (name, text) in [("cargo", CARGO), ("program", program)] {
+        fs::write(bin.join(name), text).expect("it can be written");
+        run(Command::new("chmod").arg("755").arg(bin.join(name)));
+    }
+    let pg_config = Installation::under_test().bin().join("pg_config");
+    let root = work.path().join("root");
+    let make_below = |root: &Path, goal: &str, path: &str| {
+        let mut command = Command::new("make");
+        command
+            .arg("-C")
+            .arg(checkout())
+            .arg("--no-print-directory");
+        command.arg(goal);
+        command.arg(format!("PG_CONFIG={}", pg_config.display()));
+        command.arg(format!("DESTDIR={}", root.display()));
+        command.env("PATH", path).env("CARGO_TARGET_DIR", &target);
+        command.output().expect("make is there")
+    };
+    let make = |goal: &str, path: &str| make_below(&root, goal, path);
+    let with_rust = format!("{}:/usr/bin:/bin", bin.display());
+    let without = "/usr/bin:/bin";
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+
+    let refused = make("install", without);
+    assert!(!refused.status.success());
+    assert!(
+        said(&refused).contains("has no cargo"),
+        "{}",
+        said(&refused)
+    );
+    let built = make("all", &with_rust);
+    assert!(built.status.success(), "{}", said(&built));
+    assert!(!root.exists(), "make has installed something");
+    let installed = make("install", without);
+    assert!(installed.status.success(), "{}", said(&installed));
+    let directory = |which: &str| {
+        let directory = output(Command::new(&pg_config).arg(which));
+        root.join(directory.trim().trim_start_matches('/'))
+    };
+    assert!(directory("--bindir").join("pg_incrbackup").is_file());
+    assert!(directory("--pkglibdir").join("pg_incrbackup.so").is_file());
+    let control = "extension/pg_incrbackup.control";
+    assert!(directory("--sharedir").join(control).is_file());
+
+    // Sources that are newer than what is built.
+    let is_marker = |path: &PathBuf| path.join("built").is_file();
+    let built = entries(&target.join("install")).into_iter().find(is_marker);
+    let built = built.expect("make says what it has built").join("built");
+    let age = || run(Command::new("touch").args(["-d", "2020-01-01"]).arg(&built));
+    age();
+    assert!(!make("install", without).status.success());
+    assert!(make("install", &with_rust).status.success());
+
+    // Nothing is built for a place that may not be written, as root neither: it is below a file.
+    age();
+    let calls = read(&target.join("built"));
+    let refused = make_below(&bin.join("program"), "install", &with_rust);
+    assert!(
+        said(&refused).contains("may not write"),
+        "{}",
+        said(&refused)
+    );
+    assert_eq!(read(&target.join("built")), calls, "something was built");
 }
