@@ -6,7 +6,7 @@ set -eu
 
 mkdir -p "$work" "$packages"
 root=$name-$version
-# As the commit has it; versions before 0.4.0 have none, and their archive is without.
+# As the commit has it; commits from before packages were made have none, and their archive is without.
 meta=
 if git -C "$checkout" cat-file -e "$commit:packaging/META.json.in" 2>/dev/null; then
     meta=$(git -C "$checkout" show "$commit:packaging/META.json.in" | sed "s/@VERSION@/$version/g")

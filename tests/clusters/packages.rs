@@ -270,6 +270,47 @@ fn assert_has(contents: &str, file: &str) {
     );
 }
 
+/// "It has tested what lay there", "it has removed my directory".
+#[test]
+fn packages_of_another_commit_and_files_of_others_are_refused() {
+    if !has_commits() {
+        return;
+    }
+    let target = tempfile::tempdir().expect("there is room");
+    let packages = target.path().join("packages");
+    fs::create_dir(&packages).expect("it can be made");
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => panic!("packages of {other} have no name here"),
+    };
+    let sums = packages.join("SHA256SUMS");
+    fs::write(&sums, "").expect("it can be written");
+    let info = packages.join(format!("build-info-{architecture}"));
+    fs::write(&info, "commit: 0123456789\n").expect("it can be written");
+    let refused = |command: &mut Command, why: &str| {
+        let output = command.output().expect("sh is there");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(why), "{said}");
+    };
+    refused(
+        script(target.path(), "reproduce.sh").arg("15"),
+        "those of commit 0123456789",
+    );
+
+    let mut other_rust = script(target.path(), "packages.sh");
+    other_rust.arg("15").env("RUST_VERSION", "1.0.0");
+    refused(&mut other_rust, "packages are made with Rust 1.0.0");
+    let own = packages.join("thesis.txt");
+    fs::write(&own, "mine").expect("it can be written");
+    let found = output(Command::new("rustc").arg("--version"));
+    let found = found.split(' ').nth(1).expect("rustc says its version");
+    let mut over_it = script(target.path(), "packages.sh");
+    over_it.arg("15").env("RUST_VERSION", found);
+    refused(&mut over_it, "thesis.txt");
+    assert!(own.is_file() && sums.is_file() && info.is_file());
+}
+
 /// Stands for cargo, with which building takes minutes: what it leaves is as small as can be.
 const CARGO: &str = r#"#!/bin/sh
 set -eu
