@@ -1,5 +1,6 @@
 # make demo       see it work: a throwaway cluster, a load, a crash, a restore, a comparison
-# make install    build and install the extension and the program for PG_CONFIG
+# make            build the extension and the program for PG_CONFIG, as the user who has Rust
+# make install    install what is built, as who may write there (sudo); builds it if it is not; DESTDIR=DIRECTORY
 # make test       everything that a change must pass, on PostgreSQL 15 and 18, in short on 16 and 17
 # make roundtrip  PostgreSQL's own tests, restored and compared: SUITE=regress, isolation or contrib, PG=15 or 18
 # make fuzz       random transactions against the comparison: SECONDS=600, SEED=n, PG=15 or 18
@@ -28,7 +29,10 @@ export PG
 .PHONY: all setup setup-build install test fuzz torture load demo roundtrip bench clean-trees \
     packages packages-check packages-test containers-test deny lint-workflows
 
-all: install
+all:
+	@sh tools/setup.sh install "$$(command -v $(PG_CONFIG))"
+	@sh tools/build.sh "$$(command -v $(PG_CONFIG))"
+	@echo "built; sudo make install PG_CONFIG=$$(command -v $(PG_CONFIG)) installs it"
 
 setup:
 	@sh tools/setup.sh
@@ -37,8 +41,7 @@ setup-build:
 	@sh tools/setup.sh build
 
 install:
-	@sh tools/setup.sh install "$$(command -v $(PG_CONFIG))"
-	@sh tools/install.sh "$$(command -v $(PG_CONFIG))"
+	@DESTDIR='$(DESTDIR)' sh tools/install.sh "$$(command -v $(PG_CONFIG))"
 
 test: setup
 	@sh tools/test.sh

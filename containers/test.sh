@@ -53,7 +53,7 @@ SH
 echo "containers: the image for trying"
 make_postgres_root
 sh "$here/build.sh" "$checkout/containers/postgres/Dockerfile" "$work/context" "$work/try" \
-    PG_MAJOR=15 TARGETARCH=$architecture
+    PG_MAJOR=15
 grep -qx 'VOLUME /var/backups/postgresql' "$work/try/settings" || fail "the archive is not on a volume"
 cp "$here/try.sh" "$work/try/image/root/try.sh"
 enter "$work/try/image" /root/try.sh PG_MAJOR=15
@@ -61,7 +61,7 @@ rm -rf --one-file-system "$work/try" "$POSTGRES_ROOT"
 
 echo "containers: the extension's image for CloudNativePG"
 sh "$here/build.sh" "$checkout/containers/cloudnative-pg/Dockerfile" "$work/context" "$work/operator" \
-    PG_MAJOR=18 TARGETARCH=$architecture
+    PG_MAJOR=18
 image=$work/operator/image
 # Nothing but what PostgreSQL looks for there: no system, no shell, no other file.
 (cd "$image" && find . -type f -o -type l) | sort >"$work/contents"

@@ -41,6 +41,17 @@ build_program() {
 build_extension() {
     pg_config=$(pg_config_of "$1")
     [ -x "$pg_config" ] || fail "there is no PostgreSQL $1 at $pg_config: run make setup, or leave it out of PG_VERSIONS"
+    # Structures keep their layout within a major version, so headers of another minor release make the same library
+    # (PostgreSQL's rule for its branches; the magic block of a library names the major version only).
+    headers=$(headers_version "$pg_config")
+    case $headers in
+        "$1".*) ;;
+        *) fail "the server's headers of $pg_config are of PostgreSQL ${headers:-(there are none)}, not of $1" ;;
+    esac
+    case $("$pg_config" --version) in
+        "PostgreSQL ${headers%% *}" | "PostgreSQL ${headers%% *} "*) ;;
+        *) echo "packages: headers of ${headers%% *}, beside $("$pg_config" --version): of one major version, which is enough" ;;
+    esac
     PGRX_HOME=$work/pgrx-$1
     export PGRX_HOME
     mkdir -p "$PGRX_HOME"

@@ -5,6 +5,8 @@
 
 . "$(dirname -- "$0")/../tools/paths.sh"
 
+# What the release's workflow has: another one gives other bytes.
+rust_version=${RUST_VERSION:-1.95.0}
 cargo_generate_rpm_version=0.21.1
 cargo_cyclonedx_version=0.5.9
 
@@ -42,6 +44,31 @@ work=$target/packaging
 source=$work/source
 stage=$work/stage
 packages=${PACKAGES:-$target/packages}
+# clear_packages: PACKAGES may name any directory: what else lies there is somebody's.
+clear_packages() {
+    mkdir -p "$packages"
+    left=$(of_packages !)
+    [ ! "$left" ] || fail "$packages has something else than packages, which would be taken for some: $left"
+    of_packages | while IFS= read -r file; do
+        rm -- "$packages/$file"
+    done
+}
+
+# of_packages [!]: the names of the files there that packages.sh writes; with !, of all else.
+of_packages() {
+    find "$packages" -mindepth 1 -maxdepth 1 $* \( -type f \( -name 'pg-incrbackup_*.deb' \
+        -o -name 'postgresql-*-pg-incrbackup_*.deb' -o -name "${name}[-_]*.rpm" -o -name "$name-*.tar.gz" \
+        -o -name "$name-*.zip" -o -name "$name-*.cdx.json" -o -name 'build-info-*' -o -name SHA256SUMS \) \) -printf '%f\n'
+}
+
+# ensure_of_commit: what is in $packages was made of the commit that is to be tested.
+ensure_of_commit() {
+    info=$packages/build-info-$deb_architecture
+    [ -f "$info" ] || fail "there is no $info: run make packages"
+    of=$(sed -n 's/^commit: //p' "$info")
+    [ "$of" = "$commit" ] || fail "$packages has those of commit $of, and this is $commit: run make packages"
+}
+
 tools=${PACKAGING_TOOLS:-$prefix/packaging}
 
 # pg_config_of MAJOR: the installation whose headers the extension is built with.

@@ -5,6 +5,7 @@ set -eu
 . "$(dirname -- "$0")/paths.sh"
 
 [ -f "$packages/SHA256SUMS" ] || sh "$(dirname -- "$0")/packages.sh" "$@"
+ensure_of_commit
 first=$packages
 elsewhere=$(mktemp -d "$target/elsewhere.XXXXXX")
 CARGO_TARGET_DIR=$elsewhere

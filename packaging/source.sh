@@ -6,10 +6,16 @@ set -eu
 
 mkdir -p "$work" "$packages"
 root=$name-$version
-meta=$(sed "s/@VERSION@/$version/g" "$checkout/packaging/META.json.in")
+# As the commit has it; commits from before packages were made have none, and their archive is without.
+meta=
+if git -C "$checkout" cat-file -e "$commit:packaging/META.json.in" 2>/dev/null; then
+    meta=$(git -C "$checkout" show "$commit:packaging/META.json.in" | sed "s/@VERSION@/$version/g")
+fi
+# Modes, too, are the same whoever packs it.
 archive() {
-    git -C "$checkout" archive --prefix="$root/" --add-virtual-file="$root/META.json:$meta
-" "$@" "$commit"
+    git -C "$checkout" -c tar.umask=0022 archive --prefix="$root/" \
+        ${meta:+--add-virtual-file="$root/META.json:$meta
+"} "$@" "$commit"
 }
 archive --format=tar | gzip -n -9 >"$packages/$root.tar.gz"
 archive --format=zip >"$packages/$root.zip"

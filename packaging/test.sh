@@ -19,6 +19,7 @@ one() {
     [ -f "$1" ] || fail "there is no $1: run make packages"
     echo "$1"
 }
+ensure_of_commit
 program=$(one "$packages"/pg-incrbackup_*_"$deb_architecture".deb)
 extension=$(one "$packages"/postgresql-$major-pg-incrbackup_*_"$deb_architecture".deb)
 

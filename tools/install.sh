@@ -1,55 +1,70 @@
 #!/bin/sh
-# install.sh PG_CONFIG [PROFILE]: builds the extension for the PostgreSQL that PG_CONFIG describes, and the
-# program pg_incrbackup, and installs both there. The feature (pg15 … pg18) follows from its version.
+# install.sh PG_CONFIG [PROFILE]: installs the extension and the program pg_incrbackup for the PostgreSQL that
+# PG_CONFIG describes. With PROFILE they are built first; without, what `make` has built is installed, and built if it
+# is not, or is older than the sources. DESTDIR is put before each directory, as packagers want it.
 set -eu
 . "$(dirname -- "$0")/paths.sh"
+. "$checkout/tools/built.sh"
 
-pg_config=$1
-profile=${2:-release}
-[ -x "$pg_config" ] || fail "there is no pg_config at $pg_config"
-major=$("$pg_config" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
-case $major in
-    15 | 16 | 17 | 18) ;;
-    *) fail "PostgreSQL $major is not supported (15 to 18 are)" ;;
-esac
+library=$("$pg_config" --pkglibdir)
+extension=$("$pg_config" --sharedir)/extension
+bin=$("$pg_config" --bindir)
+man=$("$pg_config" --mandir)/man1
+# Where man and the shells look for those of the prefix: Debian has a directory for each major version below it.
+prefix=$(printf %s "$bin" | sed "s,/lib/postgresql/$major/bin\$,,; s,/bin\$,,")
+bash=$prefix/share/bash-completion/completions
+zsh=$prefix/share/zsh/site-functions
+fish=$prefix/share/fish/vendor_completions.d
 
-# A version that setup does not know is described to pgrx for this build only.
-if ! grep -q "^pg$major = " "$PGRX_HOME/config.toml" 2>/dev/null; then
-    PGRX_HOME=$(mktemp -d)
-    trap 'rm -rf "$PGRX_HOME"' EXIT
-    printf '[configs]\npg%s = "%s"\n' "$major" "$pg_config" >"$PGRX_HOME/config.toml"
+# is_writable DIRECTORY: or it can be made there.
+is_writable() {
+    above=$1
+    while [ ! -e "$above" ]; do
+        above=$(dirname -- "$above")
+    done
+    [ -d "$above" ] && [ -w "$above" ]
+}
+
+# Before minutes of building.
+for directory in "$library" "$extension" "$bin" "$man" "$bash" "$zsh" "$fish"; do
+    is_writable "${DESTDIR:-}$directory" ||
+        fail "$(id -un) may not write ${DESTDIR:-}$directory: build with make PG_CONFIG=$pg_config, then" \
+            "install with sudo make install PG_CONFIG=$pg_config"
+done
+
+# is_built: for this PostgreSQL, and no source is newer.
+is_built() {
+    [ "$(cat "$built/built" 2>/dev/null)" = "$built_for" ] || return
+    newer=$(cd "$checkout" && find .cargo Cargo.toml Cargo.lock pg_incrbackup.control src sql crates -type f \
+        -newer "$built/built" | head -n 1)
+    [ ! "$newer" ]
+}
+
+if [ "${2:-}" ]; then
+    sh "$checkout/tools/build.sh" "$pg_config" "$profile"
+elif ! is_built; then
+    command -v cargo >/dev/null || fail "it is not built, or its sources are newer, and $(id -un) has no cargo: run" \
+        "make PG_CONFIG=$pg_config as the user who has Rust"
+    sh "$checkout/tools/setup.sh" install "$pg_config"
+    sh "$checkout/tools/build.sh" "$pg_config" "$profile"
 fi
 
-cd "$checkout"
-cargo pgrx install --profile "$profile" --no-default-features --features "pg$major" \
-    --pg-config "$pg_config"
-chmod a+r "$("$pg_config" --pkglibdir)/pg_incrbackup.so" \
-    "$("$pg_config" --sharedir)"/extension/pg_incrbackup*
-
-# The program, beside the server's own ones.
-cargo build --quiet --profile "$profile" --package pg_incrbackup-cli
-case $profile in dev) built=debug ;; *) built=$profile ;; esac
-program=${CARGO_TARGET_DIR:-target}/$built/pg_incrbackup
-bin=$("$pg_config" --bindir)
-# Under another name first: the former one may be running.
-install -m 755 "$program" "$bin/pg_incrbackup.new"
-mv "$bin/pg_incrbackup.new" "$bin/pg_incrbackup"
-
-# Its man pages and completions, where man and the shells look for those of the prefix: Debian has a
-# directory for each major version below it.
-man=$("$pg_config" --mandir)/man1
-prefix=$(printf %s "$bin" | sed "s,/lib/postgresql/$major/bin\$,,; s,/bin\$,,")
-made=$(mktemp -d)
-"$program" man "$made"
-install -d -m 755 "$man"
-install -m 644 "$made"/*.1 "$man"
-rm -rf "$made"
-completions() {
-    install -d -m 755 "$2"
-    "$program" completions "$1" >"$2/$3"
-    chmod 644 "$2/$3"
+# put MODE FILE DIRECTORY [NAME]: under another name first: the former one may be running.
+put() {
+    to=${DESTDIR:-}$3/${4:-$(basename -- "$2")}
+    [ -d "${DESTDIR:-}$3" ] || install -d -m 755 "${DESTDIR:-}$3"
+    install -m "$1" "$2" "$to.new"
+    mv "$to.new" "$to"
 }
-completions bash "$prefix/share/bash-completion/completions" pg_incrbackup
-completions zsh "$prefix/share/zsh/site-functions" _pg_incrbackup
-completions fish "$prefix/share/fish/vendor_completions.d" pg_incrbackup.fish
-echo "installed $bin/pg_incrbackup"
+put 755 "$built/lib/pg_incrbackup.so" "$library"
+for file in "$built"/extension/*; do
+    put 644 "$file" "$extension"
+done
+put 755 "$built/bin/pg_incrbackup" "$bin"
+for page in "$built"/man/*.1; do
+    put 644 "$page" "$man"
+done
+put 644 "$built/completions/bash" "$bash" pg_incrbackup
+put 644 "$built/completions/zsh" "$zsh" _pg_incrbackup
+put 644 "$built/completions/fish" "$fish" pg_incrbackup.fish
+echo "installed ${DESTDIR:-}$bin/pg_incrbackup"

@@ -60,6 +60,16 @@ tree_bin() {
     esac
 }
 
+# pinned_wheel NAME: its lines of wheels.txt, as pip wants them.
+pinned_wheel() {
+    sed -n "/^$1==/,/[^\\\\]\$/p" "$checkout/tools/wheels.txt"
+}
+
+# headers_version PG_CONFIG: of the server's headers, which need not be of the server's minor release.
+headers_version() {
+    sed -n 's/^#define PG_VERSION "\(.*\)"$/\1/p' "$("$1" --includedir-server)/pg_config.h"
+}
+
 # debian_sources SUITE TYPE: the machine's own package sources, for packages of that release (none: its own
 # one) and of that type (deb or deb-src). Fails where the machine has none.
 debian_sources() {

