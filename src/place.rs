@@ -5,7 +5,7 @@
 use std::ops::Deref;
 
 use archive::claim::{self, Claim, Hold, Server, To};
-use archive::layout::Directories;
+use archive::layout::{Directories, Standing};
 use archive::owner::Identity;
 use archive::{ArchiveRoot, ChainDir, DatabaseDir};
 use pgrx::bgworkers::BackgroundWorker;
@@ -35,6 +35,16 @@ impl Owned {
     /// The former owner, if this took it over, as text.
     pub fn taken_from(&self) -> Option<&str> {
         self.hold.taken_from.as_deref()
+    }
+}
+
+/// The root of the archive to read it, checked; `None` if it does not exist. Its file system may not be mounted, so only a
+/// setup creates it.
+pub fn existing_root() -> Result<Option<ArchiveRoot>, Failure> {
+    let directory = settings::directory().ok_or_else(no_directory)?;
+    match ArchiveRoot::examine(&directory, &server::data_directory())? {
+        Standing::ToBeMade => Ok(None),
+        Standing::Ready | Standing::ToBeClosed => root().map(Some),
     }
 }
 
@@ -117,13 +127,19 @@ pub fn ensure_ours(database: pg_sys::Oid) -> Result<(), Failure> {
 
 /// The existing directory of a database, if any, to read it.
 pub fn find(database: pg_sys::Oid) -> Result<Option<DatabaseDir>, Failure> {
-    Ok(root()?.find_database(server::system_identifier(), database.to_u32())?)
+    match existing_root()? {
+        Some(root) => Ok(root.find_database(server::system_identifier(), database.to_u32())?),
+        None => Ok(None),
+    }
 }
 
 /// The directories of all databases of this server, as far as they can be read, each with the copies that somebody made
 /// of it below the same root.
 pub fn all() -> Result<Vec<Directories>, Failure> {
-    Ok(root()?.directories_of(server::system_identifier())?)
+    match existing_root()? {
+        Some(root) => Ok(root.directories_of(server::system_identifier())?),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// The newest chain of a database that its owner's slot writes or has written, ended or not. A newer chain

@@ -86,7 +86,7 @@ pub fn known() -> Result<Vec<Row>, Failure> {
         rows.push(row);
     }
     if settings::directory().is_some() {
-        if let (Err(failure), true) = (place::root(), rows.is_empty()) {
+        if let (Err(failure), true) = (place::existing_root(), rows.is_empty()) {
             return Err(failure);
         }
     }
