@@ -38,6 +38,16 @@ impl Owned {
     }
 }
 
+/// The root of the archive to read it, checked; `None` if it does not exist. Its file system may not be mounted, so only a
+/// setup creates it.
+pub fn existing_root() -> Result<Option<ArchiveRoot>, Failure> {
+    let directory = settings::directory().ok_or_else(no_directory)?;
+    match ArchiveRoot::examine(&directory, &server::data_directory())? {
+        Standing::ToBeMade => Ok(None),
+        Standing::Ready | Standing::ToBeClosed => root().map(Some),
+    }
+}
+
 /// The root of the archive, checked, and created if missing.
 pub fn root() -> Result<ArchiveRoot, Failure> {
     let directory = settings::directory().ok_or_else(no_directory)?;

@@ -4,8 +4,8 @@ use prerequisites::State;
 
 use super::prerequisites::{ensure_complete, rows};
 use crate::pg::failure::Failure;
-use crate::place;
 use crate::preflight::{ensure_not_in_recovery, ensure_preloaded, ensure_room};
+use crate::{place, settings};
 
 /// Checks all of them; returns what was found, as text.
 pub fn check(database: pgrx::pg_sys::Oid) -> Result<String, Failure> {
@@ -15,7 +15,9 @@ pub fn check(database: pgrx::pg_sys::Oid) -> Result<String, Failure> {
     // What the list cannot know: the memory that the library was given at the server's start.
     ensure_preloaded()?;
     ensure_room(database)?;
-    let root = place::root()?;
+    // Not created yet: where its file system is not mounted, a slot says that there was an archive.
+    place::existing_root()?;
+    let directory = settings::directory().unwrap_or_default();
     let pg_dump = rows.iter().find(|row| row.name == "pg_dump");
     let warnings = rows.iter().filter(|row| row.state == State::Warning);
     let warnings = match warnings.count() {
@@ -25,7 +27,7 @@ pub fn check(database: pgrx::pg_sys::Oid) -> Result<String, Failure> {
     };
     Ok(format!(
         "directory \"{}\", {}{warnings}",
-        root.path().display(),
+        directory.display(),
         pg_dump.map_or("", |row| row.found.as_str())
     ))
 }

@@ -21,7 +21,7 @@ use super::turn::Turn;
 use super::{board, client, scratch, target, throwaway};
 use crate::backup::dump::Source;
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, process, session, signals, title, transaction};
+use crate::pg::server::{process, session, signals, title, transaction};
 use crate::status::DrillPhase;
 use crate::{place, settings, workers};
 
@@ -112,13 +112,11 @@ fn next_try(database: pg_sys::Oid) -> i64 {
 
 /// The drill of this database that is recorded as started, and the database's directory.
 fn begun_by(database: pg_sys::Oid) -> Result<Option<(DatabaseDir, Begun)>, Failure> {
-    let places = place::root()?.databases_of(server::system_identifier())?;
-    let mut places = places
-        .into_iter()
-        .filter(|(oid, _)| *oid == database.to_u32());
-    Ok(places.find_map(|(_, place)| {
-        let begun = drills::begun(&place).ok().flatten()?;
-        Some((place, begun))
+    let places = place::all()?.into_iter();
+    let mut places = places.filter(|of| of.database_oid == database.to_u32());
+    Ok(places.find_map(|of| {
+        let begun = drills::begun(&of.directory).ok().flatten()?;
+        Some((of.directory, begun))
     }))
 }
 
