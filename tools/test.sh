@@ -50,6 +50,9 @@ total() {
     awk '{ total += $1 } END { print total + 0 }'
 }
 
+# Clusters mostly wait, for a checkpoint or for what comes within a second.
+threads=${TEST_THREADS:-$((4 * $(getconf _NPROCESSORS_ONLN)))}
+
 lint() {
     cargo clippy --quiet --workspace --all-targets --no-default-features \
         --features "pg$1 pg_test" -- -D warnings
@@ -80,18 +83,18 @@ cluster_tests() {
     done
     # shellcheck disable=SC2086 # a list of words
     PGVER=$1 cargo test --package cluster-tests --test clusters -- \
-        --test-threads "${TEST_THREADS:-4}" $skip
+        --test-threads "$threads" $skip
 }
 
 # What reads PostgreSQL's structures: decoding, and schema changes out of the catalogs.
 short_cluster_tests() {
     PGVER=$1 cargo test --package cluster-tests --test clusters -- \
-        --test-threads "${TEST_THREADS:-4}" effects:: plugin:: names_at_commit:: type_values:: fixed_at_ddl_time::
+        --test-threads "$threads" effects:: plugin:: names_at_commit:: type_values:: fixed_at_ddl_time::
 }
 
 class_tests() {
     PGVER=$1 cargo test --package cluster-tests --test effects --bin roundtrip -- \
-        --test-threads "${TEST_THREADS:-4}"
+        --test-threads "$threads"
 }
 
 # Clusters live in memory where there is room (kilobytes): on a disk, making and removing the thousand files of
