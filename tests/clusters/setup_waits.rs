@@ -39,7 +39,7 @@ fn a_reader_of_a_keyless_table_is_named_and_nobody_waits_behind_setup() {
         line.contains(&format!(
             "pid {pid}, role postgres, application the report, AccessShareLock"
         )) && line.contains(" since 20")
-            && line.contains("SELECT FROM used")
+            && line.contains("SELECT pg_backend_pid()")
     });
     // A slot is not there yet.
     assert!(c.is_true(
