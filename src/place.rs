@@ -54,16 +54,6 @@ pub fn root() -> Result<ArchiveRoot, Failure> {
     Ok(ArchiveRoot::open(&directory, &server::data_directory())?)
 }
 
-/// The root of the archive, checked; `None` if it is missing. Whoever only looks does not create it: it may be what is not
-/// mounted.
-pub fn existing_root() -> Result<Option<ArchiveRoot>, Failure> {
-    let directory = settings::directory().ok_or_else(no_directory)?;
-    match ArchiveRoot::examine(&directory, &server::data_directory())? {
-        Standing::ToBeMade => Ok(None),
-        Standing::Ready | Standing::ToBeClosed => root().map(Some),
-    }
-}
-
 /// The directory of the database `name`, created if missing, to start a chain in it, or (`take_over`) to
 /// start one where another server was the owner.
 pub fn claim(database: pg_sys::Oid, name: &str, take_over: bool) -> Result<Owned, Failure> {
