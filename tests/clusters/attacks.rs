@@ -38,7 +38,9 @@ fn no_function_is_everybodys() {
             "SELECT string_agg(proname, ' ' ORDER BY proname) {functions} WHERE has_function_privilege('{role}', p.oid, 'EXECUTE')"
         ));
         let expected = match role {
-            "watcher" => "incr_check incr_cluster_health incr_metrics incr_slot_health incr_status",
+            "watcher" => {
+                "incr_check incr_cluster_health incr_files incr_info incr_metrics incr_slot_health incr_status"
+            },
             _ => "",
         };
         assert_eq!(allowed, expected, "{role}");
