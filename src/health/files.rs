@@ -102,7 +102,7 @@ pub fn judge_copies(row: &mut Row, directories: &Directories) {
 fn judge_chain(row: &mut Row, chain: &ChainDir) {
     if let Some(end) = &chain.info.ended {
         row.chain_is_broken(format!(
-            "chain {} has ended: {}; run SELECT * FROM incr_setup(new_chain => true)",
+            "the chain is broken: chain {} has ended: {}; run SELECT * FROM incr_setup(new_chain => true)",
             chain.number, end.reason
         ));
     }
