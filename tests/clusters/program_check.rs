@@ -88,7 +88,8 @@ fn what_it_says_is_missing_and_what_to_do_is_all_that_is_needed() {
         screen.contains("ALTER SYSTEM SET wal_level = 'logical';  (then restart the server)"),
         "{screen}"
     );
-    // What it says, done.
+    // What it says, done; the directory is ours, not the one that it proposes.
+    let ours = format!("'{}'", c.archive_directory().display());
     for (check, level, _, todo) in &found {
         if level != "missing" {
             continue;
@@ -96,13 +97,13 @@ fn what_it_says_is_missing_and_what_to_do_is_all_that_is_needed() {
         match todo.strip_prefix("Add the line ") {
             None => {
                 let statement = todo.split_inclusive(';').next().expect("a statement");
-                c.sql(statement);
+                c.sql(&statement.replace("'/var/backups/postgresql'", &ours));
             }
             Some(line) => {
                 let line = line.split(" to postgresql.conf").next().expect("a line");
                 let (name, _) = line.split_once(" = ").expect("a setting");
                 assert_eq!(name, check);
-                c.write_setting(name, &format!("'{}'", c.archive_directory().display()));
+                c.write_setting(name, &ours);
             }
         }
     }
