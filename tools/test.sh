@@ -122,8 +122,7 @@ fi
 
 step "formatting" cargo fmt --all --check
 step "workflow files" sh tools/lint-workflows.sh
-step "unit tests of the archive" cargo test --package archive --package archive_query --package prerequisites \
-    -- --test-threads "$threads"
+step "unit tests of the archive" cargo test --package archive --package archive_query --package prerequisites
 step "unit tests of effects" cargo test --package effects
 step "unit tests of the program" cargo test --package pg_incrbackup-cli
 # The tests on clusters run this one.
