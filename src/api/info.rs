@@ -3,7 +3,7 @@
 use archive::storage::Directory;
 use archive::time::iso;
 use archive_query::catalog::{Catalog, Chain, Gap, Loss, Stretch};
-use archive_query::report::text::readable;
+use archive_query::report::text::decoded;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
@@ -113,10 +113,6 @@ fn is_within(loss: &Loss, stretch: &Stretch) -> bool {
 /// The object, when, and why.
 fn what_is_lost(loss: &Loss) -> String {
     let flag = &loss.flag;
-    let decoded = |text: &str| {
-        let bytes = archive::escape::percent_decode(text.as_bytes());
-        readable(&bytes.unwrap_or_else(|| text.as_bytes().to_vec()))
-    };
     let since = flag
         .first_at
         .map_or_else(|| flag.first_lsn.to_string(), iso);

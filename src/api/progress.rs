@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 
 use crate::backup::sizes::size_of;
 use crate::pg::failure::Failure;
+use crate::pg::server::query;
 use crate::status::{BasePhase, BaseStatus, DrillStatus};
 
 /// Of the current phase. `None`: unknown, or there is nothing to read in it.
@@ -69,9 +70,8 @@ fn unread_by_copy() -> Result<u64, Failure> {
           JOIN pg_catalog.pg_stat_activity a ON a.pid = p.pid AND a.application_name = 'pg_incrbackup base' \
           JOIN pg_catalog.pg_class c ON c.oid = p.relid \
         WHERE p.command = 'COPY TO' AND p.datname = pg_catalog.current_database()";
+    query::see_current_activity()?;
     let unread = Spi::connect(|client| {
-        // Without this, the views keep the contents of the transaction's first access.
-        client.select("SELECT pg_catalog.pg_stat_clear_snapshot()", None, &[])?;
         let (mut rows, mut unread) = (client.select(COPIES, None, &[])?, 0.0);
         while rows.next().is_some() {
             let paths = [rows.get::<String>(4)?, rows.get::<String>(5)?];

@@ -151,9 +151,8 @@ fn open_transactions(worker: i32) -> Result<(String, String), pgrx::spi::Error> 
           transaction %s, since %s, user %s, database %s: COMMIT PREPARED or ROLLBACK PREPARED ends it', \
           gid, transaction, prepared, owner, database), 'UTF8'), NULL FROM pg_catalog.pg_prepared_xacts \
         ORDER BY 1";
+    query::see_current_activity()?;
     Spi::connect(|client| {
-        // Without this, pg_stat_activity keeps the contents of the transaction's first access.
-        client.select("SELECT pg_catalog.pg_stat_clear_snapshot()", None, &[])?;
         let rows = client.select(QUERY, None, &[worker.into()])?;
         let (mut public, mut shown) = (Vec::new(), Vec::new());
         for row in rows {

@@ -38,9 +38,7 @@ const HOLDERS: &str = "SELECT pg_catalog.convert_to(pg_catalog.string_agg(line, 
 
 /// What is waited for, with those who hold it, a line for each. Needs a transaction.
 pub fn of_table(table: pg_sys::Oid, detail: Detail) -> Result<String, Failure> {
-    // Without this, pg_stat_activity keeps the contents of the transaction's first access.
-    const FORGET: &str = "SELECT pg_catalog.pg_stat_clear_snapshot()";
-    Spi::connect(|client| client.select(FORGET, None, &[]).map(|_| ()))?;
+    query::see_current_activity()?;
     let has_details = detail == Detail::Rights;
     let arguments = [
         server::my_database().into(),

@@ -1,11 +1,10 @@
 //! Texts of archives and servers on a terminal, and figures as people read them.
 
-use archive::escape::percent_decode;
 use archive::time::{iso, Time};
 use archive::Lsn;
-use archive_query::report::text::{readable, visible};
+use archive_query::report::text::visible;
 
-pub use archive_query::report::text::{count, size, span};
+pub use archive_query::report::text::{count, decoded, size, span};
 
 /// A name or a message on one line. Control characters, which could move the cursor or pose as lines of ours, are spelled
 /// out.
@@ -16,11 +15,6 @@ pub fn line(text: &str) -> String {
 /// The same of what may have several lines.
 pub fn lines(text: &str) -> String {
     visible(text)
-}
-
-/// A percent-encoded name or text of the database, whatever its encoding is.
-pub fn decoded(encoded: &str) -> String {
-    percent_decode(encoded.as_bytes()).map_or_else(|| encoded.to_owned(), |bytes| readable(&bytes))
 }
 
 /// A moment of the archive, in a form that `--until-time` and `--until-lsn` take.

@@ -13,6 +13,12 @@ pub fn see_own_changes() {
     unsafe { pg_sys::CommandCounterIncrement() };
 }
 
+/// Makes pg_stat_activity and its like show what is there now: they keep the contents of the transaction's first access.
+pub fn see_current_activity() -> Result<(), pgrx::spi::Error> {
+    const FORGET: &str = "SELECT pg_catalog.pg_stat_clear_snapshot()";
+    Spi::connect(|client| client.select(FORGET, None, &[]).map(|_| ()))
+}
+
 /// The first column of the first row. Needs a transaction.
 pub fn one<T: FromDatum + IntoDatum>(
     query: &str,

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use archive::escape::percent_decode;
 use archive::time::Time;
 
 /// Text of the archive or the server, with what would turn the rest of the line around, or show nothing, spelled
@@ -37,6 +38,11 @@ pub fn readable(bytes: &[u8]) -> String {
         }
         Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
     }
+}
+
+/// A percent-encoded name or text of the database, whatever its encoding is.
+pub fn decoded(encoded: &str) -> String {
+    percent_decode(encoded.as_bytes()).map_or_else(|| encoded.to_owned(), |bytes| readable(&bytes))
 }
 
 /// `1.4 GB`
