@@ -1,10 +1,12 @@
 //! A cluster: created, started, stopped, crashed, removed.
 
 use crate::installation::{give_to_server_user, run, Installation};
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Mutex;
 
@@ -22,7 +24,7 @@ pub struct Cluster {
     is_kept: bool,
     pub(crate) restores: AtomicU32,
     is_kept_on_failure: AtomicBool,
-    environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 /// Differences from the default cluster.
@@ -115,10 +117,9 @@ impl Builder {
             let locale = self.locale.as_deref();
             init_db(&self.installation, &self.encoding, locale, &data);
         } else {
-            run(Command::new("cp")
-                .arg("-a")
-                .arg(template(&self.installation, &self.encoding))
-                .arg(&data));
+            let template = template(&self.installation, &self.encoding);
+            copy_directory(&template, &data).expect("the template can be copied");
+            give_to_server_user(&data);
         }
         let archive = root.join("archive");
         let mut settings = self.settings;
@@ -200,7 +201,7 @@ impl Cluster {
             is_kept_on_failure: AtomicBool::new(false),
             environment: Vec::new(),
         };
-        cluster.pg_ctl("stop").args(["-m", "fast"]).output().ok();
+        cluster.stop_by(Signal::INT).ok();
         cluster.start();
         cluster
     }
@@ -242,6 +243,10 @@ impl Cluster {
         )
     }
 
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.root.join(format!(".s.PGSQL.{PORT}"))
+    }
+
     /// The temporary directory that holds the cluster; the server's user may write into it.
     pub fn root(&self) -> &Path {
         &self.root
@@ -268,26 +273,23 @@ impl Cluster {
         }
     }
 
-    /// Starts the server; returns the end of its log if it does not start.
-    pub fn try_start(&self) -> Result<(), String> {
-        let log = self.root.join("log");
-        let mut command = self.pg_ctl("start");
-        let started = command.arg("-l").arg(log).stdout(Stdio::null()).status();
-        if started.expect("pg_ctl can be run").success() {
-            Ok(())
-        } else {
-            Err(last_lines(&self.log(), 30))
-        }
-    }
-
-    /// A clean stop (`-m fast`).
+    /// A clean stop, as `pg_ctl stop -m fast`.
     pub fn stop(&self) {
-        run(self.pg_ctl("stop").args(["-m", "fast"]));
+        self.must_stop_by(Signal::INT);
     }
 
-    /// Stops the server as in a crash: no checkpoint (`-m immediate`).
+    /// Stops the server as in a crash: no checkpoint, as `pg_ctl stop -m immediate`.
     pub fn crash(&self) {
-        run(self.pg_ctl("stop").args(["-m", "immediate"]));
+        self.must_stop_by(Signal::QUIT);
+    }
+
+    fn must_stop_by(&self, signal: Signal) {
+        if let Err(reason) = self.stop_by(signal) {
+            panic!(
+                "the server does not stop: {reason}\n{}",
+                self.end_of_log(30)
+            );
+        }
     }
 
     pub fn restart(&self) {
@@ -350,26 +352,16 @@ impl Cluster {
         });
     }
 
-    fn pg_ctl(&self, action: &str) -> Command {
-        let mut command = self.installation.command("pg_ctl");
-        command
-            .envs(self.environment.iter().cloned())
-            .arg(action)
-            .arg("-w")
-            .arg("-D")
-            .arg(self.data_directory());
-        command
+    pub(crate) fn end_of_log(&self, lines: usize) -> String {
+        last_lines(&self.log(), lines)
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.pg_ctl("stop").args(["-m", "immediate"]).output().ok();
+        self.stop_by(Signal::QUIT).ok();
         if std::thread::panicking() {
-            eprintln!(
-                "--- the end of the server's log:\n{}",
-                last_lines(&self.log(), 40)
-            );
+            eprintln!("--- the end of the server's log:\n{}", self.end_of_log(40));
         }
         let is_kept = self.is_kept
             || std::thread::panicking() && self.is_kept_on_failure.load(Ordering::Relaxed);
@@ -388,10 +380,24 @@ fn last_lines(text: &str, count: usize) -> String {
 
 /// A new directory with a short path: a socket's path may not exceed 107 bytes.
 fn new_root() -> PathBuf {
-    let output = run(Command::new("mktemp").args(["-d", "-t", "pgincr-XXXXXX"]));
-    let root = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let root = tempfile::Builder::new().prefix("pgincr-").tempdir();
+    let root = root.expect("a temporary directory can be made").keep();
     give_to_server_user(&root);
     root
+}
+
+fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let copy = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_directory(&entry.path(), &copy)?;
+        } else {
+            fs::copy(entry.path(), copy)?;
+        }
+    }
+    fs::set_permissions(to, fs::metadata(from)?.permissions())
 }
 
 fn init_db(installation: &Installation, encoding: &str, locale: Option<&str>, data: &Path) {
