@@ -1,14 +1,13 @@
 //! A cluster: created, started, stopped, crashed, removed.
 
 use crate::installation::{give_to_server_user, run, Installation};
+use crate::template;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::Mutex;
 
 /// The default database of tests.
 const DATABASE: &str = "app";
@@ -93,8 +92,12 @@ impl Builder {
 
     /// Starts the cluster, with an empty database, but without the extension.
     pub fn start(self) -> Cluster {
-        let cluster = self.create();
+        let has_database = self.has_template() && self.database == DATABASE;
+        let cluster = self.create_from(has_database);
         cluster.start();
+        if has_database {
+            return cluster;
+        }
         let name = cluster.database.replace('"', "\"\"");
         cluster.sql_in("postgres", &format!("CREATE DATABASE \"{name}\""));
         cluster
@@ -103,23 +106,29 @@ impl Builder {
     /// Starts the cluster with the extension and runs `incr_setup()`: everything from then on is backed up.
     pub fn back_up(self) -> Cluster {
         let cluster = self.start();
-        cluster.sql("CREATE EXTENSION pg_incrbackup");
-        cluster.sql("SELECT * FROM incr_setup()");
+        cluster.sql("CREATE EXTENSION pg_incrbackup; SELECT * FROM incr_setup()");
         cluster
     }
 
     /// Creates the data directory without starting the server.
     pub fn create(self) -> Cluster {
+        self.create_from(false)
+    }
+
+    /// There is a template for the default locale only.
+    fn has_template(&self) -> bool {
+        !self.own_initdb && self.locale.is_none()
+    }
+
+    fn create_from(self, has_database: bool) -> Cluster {
         let root = new_root();
         let data = root.join("data");
-        // There is a template for the default locale only.
-        if self.own_initdb || self.locale.is_some() {
-            let locale = self.locale.as_deref();
-            init_db(&self.installation, &self.encoding, locale, &data);
+        if self.has_template() {
+            let database = has_database.then_some(DATABASE);
+            template::copy(&self.installation, &self.encoding, database, &data);
         } else {
-            let template = template(&self.installation, &self.encoding);
-            copy_directory(&template, &data).expect("the template can be copied");
-            give_to_server_user(&data);
+            let locale = self.locale.as_deref();
+            template::init_db(&self.installation, &self.encoding, locale, &data);
         }
         let archive = root.join("archive");
         let mut settings = self.settings;
@@ -159,6 +168,8 @@ impl Cluster {
             ("port", &PORT.to_string()),
             // A test only crashes processes, which the page cache survives.
             ("fsync", "off"),
+            // Memory for what is written only.
+            ("wal_init_zero", "off"),
             ("wal_level", "logical"),
             ("max_wal_senders", "10"),
             ("max_replication_slots", "10"),
@@ -379,60 +390,11 @@ fn last_lines(text: &str, count: usize) -> String {
 }
 
 /// A new directory with a short path: a socket's path may not exceed 107 bytes.
-fn new_root() -> PathBuf {
+pub(crate) fn new_root() -> PathBuf {
     let root = tempfile::Builder::new().prefix("pgincr-").tempdir();
     let root = root.expect("a temporary directory can be made").keep();
     give_to_server_user(&root);
     root
-}
-
-fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let copy = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_directory(&entry.path(), &copy)?;
-        } else {
-            fs::copy(entry.path(), copy)?;
-        }
-    }
-    fs::set_permissions(to, fs::metadata(from)?.permissions())
-}
-
-fn init_db(installation: &Installation, encoding: &str, locale: Option<&str>, data: &Path) {
-    let usual = if encoding == "UTF8" { "C.UTF-8" } else { "C" };
-    let locale = locale.unwrap_or(usual);
-    run(installation.command("initdb").arg("-D").arg(data).args([
-        "-U",
-        "postgres",
-        "--auth=trust",
-        "--no-sync",
-        &format!("--encoding={encoding}"),
-        &format!("--locale={locale}"),
-    ]));
-}
-
-/// A data directory to copy, which takes a tenth of the time of initdb. One for each encoding, created by the
-/// first test that needs it and kept with the private PostgreSQL.
-fn template(installation: &Installation, encoding: &str) -> PathBuf {
-    static MAKING: Mutex<()> = Mutex::new(());
-    let template = installation.bin().join(format!("../template-{encoding}"));
-    let _guard = MAKING
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    if !template.exists() {
-        let root = new_root();
-        init_db(installation, encoding, None, &root.join("data"));
-        // Atomically: another test run may be creating it, too.
-        let own = template.with_extension(std::process::id().to_string());
-        run(Command::new("mv").arg(root.join("data")).arg(&own));
-        if fs::rename(&own, &template).is_err() {
-            fs::remove_dir_all(&own).ok();
-        }
-        fs::remove_dir_all(root).ok();
-    }
-    template
 }
 
 impl Cluster {

@@ -156,7 +156,7 @@ fn beside(path: &Path) -> PathBuf {
 
 /// The numbers of the user and group that servers run as, where it is not the one that runs the tests, which is root
 /// then.
-fn server_user() -> Option<(u32, u32)> {
+pub(crate) fn server_user() -> Option<(u32, u32)> {
     static USER: LazyLock<Option<(u32, u32)>> = LazyLock::new(|| {
         let number = |option| {
             let output = run(Command::new("id").args([option, "postgres"]));

@@ -33,6 +33,7 @@ mod server;
 mod session;
 mod skip;
 mod statements;
+mod template;
 mod wait;
 
 pub use archive_files::{Segment, Transaction};

@@ -139,12 +139,7 @@ impl Scanner<'_> {
     fn word(&mut self) -> Option<usize> {
         let rest = self.rest();
         if matches!(rest, [b'E' | b'e', b'\'', ..]) {
-            let length = 1 + quoted_length(&rest[1..], true);
-            // The next part of a constant in several lines would have escapes, too.
-            let behind = &rest[length..];
-            let blank = behind.iter().take_while(|byte| byte.is_ascii_whitespace());
-            let goes_on = behind.get(blank.count()) == Some(&b'\'');
-            return (!goes_on).then_some(length);
+            return Some(1 + quoted_length(&rest[1..], true));
         }
         // The other prefixes (N, B, X, U&) change nothing about where a string ends.
         let length = word_length(rest);
