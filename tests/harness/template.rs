@@ -67,6 +67,9 @@ fn template(installation: &Installation, encoding: &str, database: Option<&str>)
 
 /// By copying files: their pages do not become WAL that every copy of the template would have.
 fn create_database(installation: &Installation, data: &Path, name: &str) {
+    // Without a postmaster, the first OIDs would be those of objects that initdb makes.
+    let oids = ["-o", "16384"];
+    run(installation.command("pg_resetwal").args(oids).arg(data));
     let mut server = installation
         .command("postgres")
         .args(["--single", "-F", "-c", "exit_on_error=on", "-D"])
