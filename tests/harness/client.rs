@@ -65,8 +65,12 @@ struct Client {
 impl Client {
     /// `None` if this needs more than the name of a user, or if strings are not as the standard has them.
     fn open(socket: &Path, user: &str, database: &str) -> Result<Option<Client>, String> {
-        let advice = "\n\tIs the server running locally and accepting connections on that socket?";
-        let stream = UnixStream::connect(socket).map_err(|error| format!("{error}{advice}"))?;
+        let stream = UnixStream::connect(socket).map_err(|error| {
+            let text = error.to_string();
+            // Rust adds the number of the error.
+            let reason = text.split(" (os error").next().unwrap_or_default();
+            format!("{reason}\n\tIs the server running locally and accepting connections on that socket?")
+        })?;
         let mut client = Client {
             stream,
             received: BytesMut::new(),
