@@ -12,6 +12,7 @@ const PLUGINS: &str = "pgoutput, test_decoding, pg_incrbackup, wal2json, decoder
 pub fn builder() -> Builder {
     let builder = Cluster::builder()
         .setting("fsync", "on")
+        .setting("wal_init_zero", "on")
         .setting("shared_buffers", "'256MB'")
         .setting("max_wal_size", "'16GB'")
         .setting("checkpoint_timeout", "'1d'")

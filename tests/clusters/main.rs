@@ -56,6 +56,7 @@ mod found;
 mod functions;
 mod globals;
 mod guests;
+mod harness_client;
 mod harness_itself;
 mod healing;
 mod health;

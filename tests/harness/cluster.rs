@@ -1,12 +1,13 @@
 //! A cluster: created, started, stopped, crashed, removed.
 
 use crate::installation::{give_to_server_user, run, Installation};
+use crate::template;
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::Mutex;
 
 /// The default database of tests.
 const DATABASE: &str = "app";
@@ -22,7 +23,7 @@ pub struct Cluster {
     is_kept: bool,
     pub(crate) restores: AtomicU32,
     is_kept_on_failure: AtomicBool,
-    environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 /// Differences from the default cluster.
@@ -91,8 +92,12 @@ impl Builder {
 
     /// Starts the cluster, with an empty database, but without the extension.
     pub fn start(self) -> Cluster {
-        let cluster = self.create();
+        let has_database = self.has_template() && self.database == DATABASE;
+        let cluster = self.create_from(has_database);
         cluster.start();
+        if has_database {
+            return cluster;
+        }
         let name = cluster.database.replace('"', "\"\"");
         cluster.sql_in("postgres", &format!("CREATE DATABASE \"{name}\""));
         cluster
@@ -101,24 +106,29 @@ impl Builder {
     /// Starts the cluster with the extension and runs `incr_setup()`: everything from then on is backed up.
     pub fn back_up(self) -> Cluster {
         let cluster = self.start();
-        cluster.sql("CREATE EXTENSION pg_incrbackup");
-        cluster.sql("SELECT * FROM incr_setup()");
+        cluster.sql("CREATE EXTENSION pg_incrbackup; SELECT * FROM incr_setup()");
         cluster
     }
 
     /// Creates the data directory without starting the server.
     pub fn create(self) -> Cluster {
+        self.create_from(false)
+    }
+
+    /// There is a template for the default locale only.
+    fn has_template(&self) -> bool {
+        !self.own_initdb && self.locale.is_none()
+    }
+
+    fn create_from(self, has_database: bool) -> Cluster {
         let root = new_root();
         let data = root.join("data");
-        // There is a template for the default locale only.
-        if self.own_initdb || self.locale.is_some() {
-            let locale = self.locale.as_deref();
-            init_db(&self.installation, &self.encoding, locale, &data);
+        if self.has_template() {
+            let database = has_database.then_some(DATABASE);
+            template::copy(&self.installation, &self.encoding, database, &data);
         } else {
-            run(Command::new("cp")
-                .arg("-a")
-                .arg(template(&self.installation, &self.encoding))
-                .arg(&data));
+            let locale = self.locale.as_deref();
+            template::init_db(&self.installation, &self.encoding, locale, &data);
         }
         let archive = root.join("archive");
         let mut settings = self.settings;
@@ -158,6 +168,8 @@ impl Cluster {
             ("port", &PORT.to_string()),
             // A test only crashes processes, which the page cache survives.
             ("fsync", "off"),
+            // Memory for what is written only.
+            ("wal_init_zero", "off"),
             ("wal_level", "logical"),
             ("max_wal_senders", "10"),
             ("max_replication_slots", "10"),
@@ -200,7 +212,7 @@ impl Cluster {
             is_kept_on_failure: AtomicBool::new(false),
             environment: Vec::new(),
         };
-        cluster.pg_ctl("stop").args(["-m", "fast"]).output().ok();
+        cluster.stop_by(Signal::INT).ok();
         cluster.start();
         cluster
     }
@@ -242,6 +254,10 @@ impl Cluster {
         )
     }
 
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.root.join(format!(".s.PGSQL.{PORT}"))
+    }
+
     /// The temporary directory that holds the cluster; the server's user may write into it.
     pub fn root(&self) -> &Path {
         &self.root
@@ -268,26 +284,23 @@ impl Cluster {
         }
     }
 
-    /// Starts the server; returns the end of its log if it does not start.
-    pub fn try_start(&self) -> Result<(), String> {
-        let log = self.root.join("log");
-        let mut command = self.pg_ctl("start");
-        let started = command.arg("-l").arg(log).stdout(Stdio::null()).status();
-        if started.expect("pg_ctl can be run").success() {
-            Ok(())
-        } else {
-            Err(last_lines(&self.log(), 30))
-        }
-    }
-
-    /// A clean stop (`-m fast`).
+    /// A clean stop, as `pg_ctl stop -m fast`.
     pub fn stop(&self) {
-        run(self.pg_ctl("stop").args(["-m", "fast"]));
+        self.must_stop_by(Signal::INT);
     }
 
-    /// Stops the server as in a crash: no checkpoint (`-m immediate`).
+    /// Stops the server as in a crash: no checkpoint, as `pg_ctl stop -m immediate`.
     pub fn crash(&self) {
-        run(self.pg_ctl("stop").args(["-m", "immediate"]));
+        self.must_stop_by(Signal::QUIT);
+    }
+
+    fn must_stop_by(&self, signal: Signal) {
+        if let Err(reason) = self.stop_by(signal) {
+            panic!(
+                "the server does not stop: {reason}\n{}",
+                self.end_of_log(30)
+            );
+        }
     }
 
     pub fn restart(&self) {
@@ -350,26 +363,16 @@ impl Cluster {
         });
     }
 
-    fn pg_ctl(&self, action: &str) -> Command {
-        let mut command = self.installation.command("pg_ctl");
-        command
-            .envs(self.environment.iter().cloned())
-            .arg(action)
-            .arg("-w")
-            .arg("-D")
-            .arg(self.data_directory());
-        command
+    pub(crate) fn end_of_log(&self, lines: usize) -> String {
+        last_lines(&self.log(), lines)
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.pg_ctl("stop").args(["-m", "immediate"]).output().ok();
+        self.stop_by(Signal::QUIT).ok();
         if std::thread::panicking() {
-            eprintln!(
-                "--- the end of the server's log:\n{}",
-                last_lines(&self.log(), 40)
-            );
+            eprintln!("--- the end of the server's log:\n{}", self.end_of_log(40));
         }
         let is_kept = self.is_kept
             || std::thread::panicking() && self.is_kept_on_failure.load(Ordering::Relaxed);
@@ -387,46 +390,11 @@ fn last_lines(text: &str, count: usize) -> String {
 }
 
 /// A new directory with a short path: a socket's path may not exceed 107 bytes.
-fn new_root() -> PathBuf {
-    let output = run(Command::new("mktemp").args(["-d", "-t", "pgincr-XXXXXX"]));
-    let root = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+pub(crate) fn new_root() -> PathBuf {
+    let root = tempfile::Builder::new().prefix("pgincr-").tempdir();
+    let root = root.expect("a temporary directory can be made").keep();
     give_to_server_user(&root);
     root
-}
-
-fn init_db(installation: &Installation, encoding: &str, locale: Option<&str>, data: &Path) {
-    let usual = if encoding == "UTF8" { "C.UTF-8" } else { "C" };
-    let locale = locale.unwrap_or(usual);
-    run(installation.command("initdb").arg("-D").arg(data).args([
-        "-U",
-        "postgres",
-        "--auth=trust",
-        "--no-sync",
-        &format!("--encoding={encoding}"),
-        &format!("--locale={locale}"),
-    ]));
-}
-
-/// A data directory to copy, which takes a tenth of the time of initdb. One for each encoding, created by the
-/// first test that needs it and kept with the private PostgreSQL.
-fn template(installation: &Installation, encoding: &str) -> PathBuf {
-    static MAKING: Mutex<()> = Mutex::new(());
-    let template = installation.bin().join(format!("../template-{encoding}"));
-    let _guard = MAKING
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    if !template.exists() {
-        let root = new_root();
-        init_db(installation, encoding, None, &root.join("data"));
-        // Atomically: another test run may be creating it, too.
-        let own = template.with_extension(std::process::id().to_string());
-        run(Command::new("mv").arg(root.join("data")).arg(&own));
-        if fs::rename(&own, &template).is_err() {
-            fs::remove_dir_all(&own).ok();
-        }
-        fs::remove_dir_all(root).ok();
-    }
-    template
 }
 
 impl Cluster {

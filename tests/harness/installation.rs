@@ -1,6 +1,9 @@
 //! One installed PostgreSQL: its programs, and running them as a user that PostgreSQL accepts (never root).
 
 use std::collections::HashMap;
+use std::io;
+use std::os::unix::fs::lchown;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -109,19 +112,10 @@ impl Installation {
         } else {
             PathBuf::from(program)
         };
-        let mut command = if is_root() {
-            let mut command = Command::new("setpriv");
-            command.args([
-                "--reuid=postgres",
-                "--regid=postgres",
-                "--init-groups",
-                "--",
-            ]);
-            command.arg(program).env("HOME", "/tmp");
-            command
-        } else {
-            Command::new(program)
-        };
+        let mut command = Command::new(program);
+        if let Some((user, group)) = server_user() {
+            command.uid(user).gid(group).env("HOME", "/tmp");
+        }
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{path}", self.bin.display()));
         for variable in [
@@ -160,16 +154,36 @@ fn beside(path: &Path) -> PathBuf {
     path.with_extension(format!("{}.{thread}", std::process::id()))
 }
 
-/// Asked for with every command: found out once.
-pub(crate) fn is_root() -> bool {
-    static IS_ROOT: LazyLock<bool> =
-        LazyLock::new(|| run(Command::new("id").arg("-u")).stdout == b"0\n");
-    *IS_ROOT
+/// The numbers of the user and group that servers run as, where it is not the one that runs the tests, which is root
+/// then.
+pub(crate) fn server_user() -> Option<(u32, u32)> {
+    static USER: LazyLock<Option<(u32, u32)>> = LazyLock::new(|| {
+        let number = |option| {
+            let output = run(Command::new("id").args([option, "postgres"]));
+            let number = String::from_utf8_lossy(&output.stdout).trim().parse();
+            number.expect("id prints a number")
+        };
+        rustix::process::getuid()
+            .is_root()
+            .then(|| (number("-u"), number("-g")))
+    });
+    *USER
 }
 
-/// Makes the server's user the owner, so that it may write there.
+/// Makes the server's user the owner, so that it may write there; of everything in a directory, too.
 pub fn give_to_server_user(path: &Path) {
-    if is_root() {
-        run(Command::new("chown").arg("-R").arg("postgres:").arg(path));
+    if let Some((user, group)) = server_user() {
+        give_all(path, user, group)
+            .unwrap_or_else(|e| panic!("{} cannot change its owner: {e}", path.display()));
     }
+}
+
+fn give_all(path: &Path, user: u32, group: u32) -> io::Result<()> {
+    lchown(path, Some(user), Some(group))?;
+    if path.symlink_metadata()?.is_dir() {
+        for entry in path.read_dir()? {
+            give_all(&entry?.path(), user, group)?;
+        }
+    }
+    Ok(())
 }

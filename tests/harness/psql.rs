@@ -1,5 +1,7 @@
-//! SQL through psql, the client that restores use.
+//! SQL as psql runs it: by a connection of the harness's own, or by psql, the client that restores use, where it
+//! takes psql.
 
+use crate::client::{self, Outcome};
 use crate::installation::run;
 use crate::Cluster;
 use std::fmt;
@@ -15,7 +17,7 @@ pub struct SqlError {
     pub message: String,
     /// The hint, or an empty string.
     pub hint: String,
-    /// Everything psql wrote to standard error.
+    /// Everything psql writes to standard error.
     pub text: String,
 }
 
@@ -90,10 +92,18 @@ impl Cluster {
 
     /// [`Cluster::try_sql`] in another database.
     pub fn try_sql_in(&self, database: &str, sql: &str) -> Result<String, SqlError> {
+        match client::run(&self.socket(), "postgres", database, sql) {
+            Outcome::Rows(rows) => Ok(without_end(&rows)),
+            Outcome::Failed(said) => Err(SqlError::parse(&said)),
+            Outcome::LeftToPsql => self.try_psql_in(database, sql),
+        }
+    }
+
+    /// [`Cluster::try_sql_in`] by psql in any case.
+    pub fn try_psql_in(&self, database: &str, sql: &str) -> Result<String, SqlError> {
         let output = self.psql_bytes(database, sql.as_bytes());
         if output.status.success() {
-            let rows = String::from_utf8_lossy(&output.stdout);
-            Ok(rows.strip_suffix('\n').unwrap_or(&rows).to_string())
+            Ok(without_end(&output.stdout))
         } else {
             Err(SqlError::parse(&String::from_utf8_lossy(&output.stderr)))
         }
@@ -124,4 +134,9 @@ impl Cluster {
         command.args(["-d", &self.conninfo(database)]);
         command
     }
+}
+
+fn without_end(rows: &[u8]) -> String {
+    let rows = String::from_utf8_lossy(rows);
+    rows.strip_suffix('\n').unwrap_or(&rows).to_string()
 }

@@ -88,6 +88,7 @@ impl Load {
     pub fn run(&self) -> Vec<String> {
         let c = Cluster::builder()
             .setting("fsync", "on")
+            .setting("wal_init_zero", "on")
             .setting("max_wal_size", "'16GB'")
             .setting("max_connections", &(self.sizes.open + 50).to_string())
             .setting("max_locks_per_transaction", "256")
