@@ -191,7 +191,7 @@ fn read_at_rest(chain: &ChainDir, source: &Source) -> Result<Read, Failure> {
     loop {
         let change = status::cluster_changes().read();
         let now = transaction::run(shared_catalogs::fingerprint)?;
-        let (globals_sql, after) = match shared_catalogs::dumped(chain, &now)? {
+        let (globals_sql, after) = match shared_catalogs::dumped(chain, &now) {
             Some(written) => (written, now.clone()),
             None => {
                 let dumped = dump::globals(source)?;

@@ -44,16 +44,16 @@ pub fn fingerprint() -> Result<String, Failure> {
     Ok(query::one::<String>(READ, &[by.into(), scratch.into()])?.unwrap_or_default())
 }
 
-/// `globals.sql` of the chain's newest set, if pg_dumpall would write the same of catalogs with this fingerprint.
-pub fn dumped(chain: &ChainDir, fingerprint: &str) -> Result<Option<Vec<u8>>, Failure> {
-    let Some(newest) = chain.globals_sets()?.pop() else {
-        return Ok(None);
-    };
-    let is_its_own = Facts::of(chain, newest)?.shared_catalogs.as_deref() == Some(fingerprint);
+/// `globals.sql` of the chain's newest set, if pg_dumpall would write the same of catalogs with this fingerprint. A set that
+/// cannot be read, or that expires meanwhile, is none.
+pub fn dumped(chain: &ChainDir, fingerprint: &str) -> Option<Vec<u8>> {
+    let newest = chain.globals_sets().ok()?.pop()?;
+    let facts = Facts::of(chain, newest).ok()?;
+    let is_its_own = facts.shared_catalogs.as_deref() == Some(fingerprint);
     if !is_its_own && !is_noted_same(newest, fingerprint) {
-        return Ok(None);
+        return None;
     }
-    Ok(globals::globals_sql(chain, newest)?)
+    globals::globals_sql(chain, newest).ok()?
 }
 
 /// A dump of catalogs with this fingerprint is what the set holds: what changed is not printed, or an earlier version wrote the

@@ -114,6 +114,17 @@ fn a_transaction_says_whose_it_was() {
     assert_eq!(unknown, "0");
     assert!(!c.log().contains("is not in the files"), "{}", c.log());
 
+    // One that was prepared is spilled by what others do meanwhile, whose DDL leaves a file for each segment of WAL behind it.
+    as_alice("BEGIN; INSERT INTO t SELECT i, 'prepared' FROM generate_series(50000, 50249) i; PREPARE TRANSACTION 'q'");
+    c.sql(
+        "INSERT INTO t SELECT i, 'others' FROM generate_series(60000, 60149) i;
+         SELECT pg_switch_wal(); CREATE TABLE later (a int); SELECT pg_switch_wal(); CREATE TABLE latest (a int)",
+    );
+    c.sql("COMMIT PREPARED 'q'");
+    c.flush();
+    assert_eq!(made_by("50000"), alice);
+    assert!(!c.log().contains("is not in the files"), "{}", c.log());
+
     // It is no part of a restore, by either program.
     c.assert_restores_both_ways();
 }
