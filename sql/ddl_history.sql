@@ -25,10 +25,11 @@ COMMENT ON COLUMN ddl_history.settings IS 'settings at the time, where they diff
 COMMENT ON COLUMN ddl_history.replay IS 'true for the one row of a statement that a restore replays';
 COMMENT ON COLUMN ddl_history.replay_text IS 'what a restore runs; may hold secrets';
 
--- Tables whose replica identity we have set, to be reset when a key is added.
+-- Tables whose replica identity we have set, to be reset when a key is added; former is the relreplident that they had.
 CREATE TABLE replica_identity_set (
     relation oid PRIMARY KEY,
-    set_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    set_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    former "char" NOT NULL DEFAULT 'd'
 );
 
 REVOKE ALL ON ddl_history, replica_identity_set FROM PUBLIC;

@@ -184,6 +184,11 @@ REVOKE ALL ON FUNCTION incr_info() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION incr_info() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION incr_files() TO pg_monitor;
 
+-- Of a table whose replica identity was set earlier nobody knows any more whether it had NOTHING.
+ALTER TABLE replica_identity_set ADD COLUMN former "char";
+UPDATE replica_identity_set SET former = 'd';
+ALTER TABLE replica_identity_set ALTER COLUMN former SET NOT NULL, ALTER COLUMN former SET DEFAULT 'd';
+
 -- What each of them is, as \df+ shows it. The scripts that update from earlier versions end with the same lines; a test
 -- compares them, and one fails for a member of the extension without a comment.
 COMMENT ON FUNCTION incr_check() IS 'everything that a backup of this database needs, whether it is there, and what to write';

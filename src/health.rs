@@ -328,11 +328,13 @@ fn judge_age(row: &mut Row, entry: &DatabaseStatus) {
 }
 
 fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
-    if entry.base.phase == BasePhase::Failed {
-        row.because(
-            Level::Warning,
-            format!("the last base backup failed: {}", entry.base.error.get()),
-        );
+    let base = &entry.base;
+    if base.phase == BasePhase::Failed && !base.is_refused_setup() {
+        let reason = format!("the last base backup failed: {}", base.error.get());
+        row.because(Level::Warning, reason);
+    } else if base.is_refused_setup() && base.failures > 0 {
+        let reason = "the last base backup failed, before an incr_setup() that was refused: see the server log";
+        row.because(Level::Warning, reason);
     }
     let waiting_for = entry.base.waiting_for.get();
     if entry.base.phase == BasePhase::Fencing && !waiting_for.is_empty() {

@@ -2,10 +2,11 @@
 //!
 //! Under `pg_incrbackup.replica_identity = full` every table without a key gets one, at setup and whenever
 //! DDL makes it necessary, in the same transaction and recorded as DDL, so that a restore does the same. What
-//! we set is recorded in replica_identity_set and reset when a primary key is added; what the user set is
-//! kept, unless it leaves the table without one (NOTHING, or an index that was dropped). Under `error` the
+//! we set is recorded in replica_identity_set, with what was there before: it is reset when a primary key is added, and
+//! given back when the backup ends. What the user set is kept, unless it leaves the table without one (NOTHING, or an index that was dropped). Under `error` the
 //! executor refuses such changes, under `warn` health reports them.
 
+use std::fmt;
 use std::sync::OnceLock;
 
 use pgrx::pg_sys::panic::ErrorReport;
@@ -151,7 +152,11 @@ pub fn due_after(touched: &Touched) -> Due {
 /// `is_chosen`: the current one was set by the user, and is not reset.
 fn new_identities(tables: &[pg_sys::Oid], is_chosen: bool) -> Vec<(pg_sys::Oid, NewIdentity)> {
     let notes = Notes::find().filter(|_| !is_chosen);
-    let is_ours = |table| notes.as_ref().is_some_and(|notes| notes.has(table));
+    let is_ours = |table| {
+        notes
+            .as_ref()
+            .is_some_and(|notes| notes.former(table).is_some())
+    };
     let tables = tables.iter().filter_map(|table| {
         let has_key = ddl::identity::has_primary_key(*table);
         let new = match lacks(*table) {
@@ -170,14 +175,26 @@ impl Due {
             self.forgotten.iter().for_each(|table| notes.remove(*table));
         }
         let set = self.set.into_iter().filter_map(|(table, identity)| {
-            match &notes {
-                Some(notes) if identity == NewIdentity::Default => notes.remove(table),
-                Some(notes) => notes.add(table),
-                None => {}
+            if let Some(notes) = &notes {
+                note(notes, table, &identity);
             }
             set_identity(table, &identity)
         });
         set.collect()
+    }
+}
+
+/// Before the identity of a table is set. One that had NOTHING is to have it again in the end, also where it gets its primary
+/// key in between. An index that was chosen and dropped cannot be chosen again: that is as good as DEFAULT, which is also
+/// what pg_dump makes of it.
+fn note(notes: &Notes, table: pg_sys::Oid, identity: &NewIdentity) {
+    let had_nothing = ddl::identity::current(table) == Some(pg_sys::REPLICA_IDENTITY_NOTHING);
+    match (identity, notes.former(table)) {
+        (NewIdentity::Default, Some(pg_sys::REPLICA_IDENTITY_DEFAULT)) => notes.remove(table),
+        (_, Some(_)) => {}
+        (_, None) if had_nothing => notes.add(table, pg_sys::REPLICA_IDENTITY_NOTHING),
+        (NewIdentity::Default, None) => {}
+        (_, None) => notes.add(table, pg_sys::REPLICA_IDENTITY_DEFAULT),
     }
 }
 
@@ -231,6 +248,7 @@ fn set_identity(table: pg_sys::Oid, identity: &NewIdentity) -> Option<Ensured> {
     let name = relation_name(table)?;
     let action = match identity {
         NewIdentity::Default => b"REPLICA IDENTITY DEFAULT".to_vec(),
+        NewIdentity::Nothing => b"REPLICA IDENTITY NOTHING".to_vec(),
         NewIdentity::Full => b"REPLICA IDENTITY FULL".to_vec(),
         NewIdentity::Index(index) => [
             b"REPLICA IDENTITY USING INDEX ",
@@ -254,25 +272,50 @@ pub fn shown(table: pg_sys::Oid) -> Option<String> {
     relation_name(table).map(|name| String::from_utf8_lossy(&name).into_owned())
 }
 
-/// Resets the identity of tables where we have set it, in the caller's transaction; tables that are in use
-/// keep it, and their entry. Returns how many were changed, and the names of the others.
-pub fn give_back() -> (usize, Vec<String>) {
+/// A table that keeps the identity that we have set; shown as the notice about it.
+pub struct Left {
+    /// Qualified and quoted.
+    table: String,
+    /// What it had before, as in `ALTER TABLE`.
+    former: &'static str,
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Left { table, former } = self;
+        write!(
+            f,
+            "{table} is locked and keeps the replica identity that pg_incrbackup set: run ALTER TABLE {table} REPLICA \
+             IDENTITY {former} later"
+        )
+    }
+}
+
+/// Gives tables the identity that they had before we set it, in the caller's transaction; tables that are in use
+/// keep ours, and their entry. Returns how many were changed, and the others.
+pub fn give_back() -> (usize, Vec<Left>) {
     let (mut given, mut left) = (0, Vec::new());
     let Some(notes) = Notes::find() else {
         return (given, left);
     };
-    let tables = ddl::identity::all_tables().into_iter();
-    for table in tables.filter(|table| ddl::identity::is_set(*table) && notes.has(*table)) {
-        if !ddl::identity::lock_if_free(table) {
-            left.extend(shown(table));
+    for noted in notes.all() {
+        let table = noted.relation;
+        let (former, name) = match noted.former {
+            pg_sys::REPLICA_IDENTITY_NOTHING => (NewIdentity::Nothing, "NOTHING"),
+            _ => (NewIdentity::Default, "DEFAULT"),
+        };
+        // The table may be gone.
+        if ddl::identity::current(table).is_none_or(|now| now == noted.former) {
             continue;
         }
-        match attempt(|| ddl::identity::set(table, &NewIdentity::Default)) {
-            Ok(()) => {
-                notes.remove(table);
-                given += 1;
-            }
-            Err(_) => left.extend(shown(table)),
+        let is_given = ddl::identity::lock_if_free(table)
+            && attempt(|| ddl::identity::set(table, &former)).is_ok();
+        if is_given {
+            notes.remove(table);
+            given += 1;
+        } else {
+            let former = name;
+            left.extend(shown(table).map(|table| Left { table, former }));
         }
     }
     (given, left)

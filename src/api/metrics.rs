@@ -21,7 +21,7 @@ fn incr_metrics() -> TableIterator<
         name!(slot_name, ServerText),
         name!(level, ServerText),
         name!(chain_broken, bool),
-        name!(capturing, bool),
+        name!(capturing, Option<bool>),
         name!(active, bool),
         name!(wal_status, Option<ServerText>),
         name!(restart_lag_bytes, Option<i64>),

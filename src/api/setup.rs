@@ -12,8 +12,9 @@ use crate::backup::{self, Job};
 use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, transaction};
+use crate::replica_identity::{self, Left};
 use crate::status::{self, Phase};
-use crate::{place, preflight, replica_identity, settings, workers};
+use crate::{place, preflight, settings, workers};
 
 const POLL: Duration = Duration::from_millis(50);
 /// So many tables are named one by one.
@@ -165,7 +166,7 @@ fn take_back_setup(database: pg_sys::Oid) -> Result<String, Failure> {
 }
 
 /// Tells which tables keep the replica identity that setup has set.
-fn name_left(left: Vec<String>) {
+fn name_left(left: Vec<Left>) {
     let unnamed = left.len().saturating_sub(MOST_NOTICES);
     if unnamed > 0 {
         notice!(
@@ -173,8 +174,7 @@ fn name_left(left: Vec<String>) {
         );
     }
     for table in left.into_iter().take(MOST_NOTICES) {
-        notice!("{table} is locked and keeps the replica identity that pg_incrbackup set: run ALTER TABLE \
-        {table} REPLICA IDENTITY DEFAULT later");
+        notice!("{table}");
     }
 }
 

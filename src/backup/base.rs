@@ -19,7 +19,7 @@ use pgrx::prelude::*;
 
 use super::dump::{self, Progress, Source};
 use super::properties::Properties;
-use super::{board, contents, turn};
+use super::{board, contents, shared_catalogs, turn};
 use crate::figures::pretty_bytes;
 use crate::pg::decoding::slot::NewSlot;
 use crate::pg::decoding::snapshot::Exported;
@@ -295,7 +295,8 @@ impl Making {
         properties.facts.left_out =
             contents::make(self.dir.path(), format, &properties.gone, &source.sizes)?;
         board::enter(BasePhase::Finishing);
-        dump::globals(self.dir.path(), source)?;
+        let globals_sql = self.globals_sql(source)?;
+        self.dir.write_file("globals.sql", &globals_sql)?;
         self.dir
             .write_file("database.sql", &properties.database_sql)?;
         let metadata = self.metadata(properties);
@@ -306,6 +307,12 @@ impl Making {
             }
         }
         Ok(finished?.path)
+    }
+
+    /// As of now: the newest set's while it is still true.
+    fn globals_sql(&self, source: &Source) -> Result<Vec<u8>, Failure> {
+        let now = transaction::run(shared_catalogs::fingerprint)?;
+        shared_catalogs::dumped(&self.chain, &now).map_or_else(|| dump::globals(source), Ok)
     }
 
     fn metadata(&self, properties: Properties) -> Metadata {

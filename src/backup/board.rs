@@ -166,8 +166,7 @@ pub fn end(outcome: &Result<(), Failure>) {
                 base.failures = 0;
             }
             Err(failure) => {
-                base.failures = base.failures.saturating_add(1);
-                base.phase = BasePhase::Failed;
+                fail(base);
                 base.error.set(&failure.in_full());
                 base.hint.set(failure.hint.as_deref().unwrap_or_default());
                 base.error_code = failure.code as i32;
@@ -182,14 +181,20 @@ pub fn leave() {
     update(|base| {
         if base.pid == std::process::id() as i32 {
             base.pid = 0;
-            base.phase = BasePhase::Failed;
-            base.failures = base.failures.saturating_add(1);
+            fail(base);
             base.finished_at = time::calendar().timestamp_micros();
             wait_no_longer(base);
             base.error.set("the base backup worker was stopped");
             base.error_code = pgrx::PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN as i32;
         }
     });
+}
+
+fn fail(base: &mut BaseStatus) {
+    base.phase = BasePhase::Failed;
+    if !base.is_refused_setup() {
+        base.failures = base.failures.saturating_add(1);
+    }
 }
 
 fn wait_no_longer(base: &mut BaseStatus) {

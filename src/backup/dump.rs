@@ -5,7 +5,6 @@
 //! override those of ALTER DATABASE and ALTER ROLE.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -179,15 +178,9 @@ pub fn bytes_of(path: &Path) -> u64 {
     entries.map(|entry| bytes_of(&entry.path())).sum()
 }
 
-/// Dumps roles, tablespaces and their settings into `globals.sql`, including password hashes: only the
-/// server's operating system user can read the file.
-pub fn globals(base: &Path, source: &Source) -> Result<(), Failure> {
-    let target = base.join("globals.sql");
-    globals_to(create(&target)?, source).map(|_| ())
-}
-
-/// The same to `out`, without settings in the scratch databases of drills.
-pub fn globals_to<W: Write>(mut out: W, source: &Source) -> Result<W, Failure> {
+/// Dumps roles, tablespaces and their settings, including password hashes: only the server's operating system user can read
+/// the files that hold them. Settings in the scratch databases of drills are left out.
+pub fn globals(source: &Source) -> Result<Vec<u8>, Failure> {
     let arguments = [
         option("--dbname=", &source.conninfo),
         // This argument is parsed as a connection string, too.
@@ -199,9 +192,7 @@ pub fn globals_to<W: Write>(mut out: W, source: &Source) -> Result<W, Failure> {
         "--globals-only".into(),
     ];
     let text = run("pg_dumpall", &arguments, Vec::new(), &mut |_| Ok(()))?;
-    out.write_all(&super::scratch_settings::without_scratch_databases(&text))
-        .map_err(|error| cannot_write(&program("pg_dumpall"), error))?;
-    Ok(out)
+    Ok(super::scratch_settings::without_scratch_databases(&text))
 }
 
 /// Version of pg_dump or another program as it prints it, or why it cannot be executed.
@@ -419,10 +410,6 @@ pub fn option(name: &str, value: impl AsRef<OsStr>) -> OsString {
     let mut option = OsString::from(name);
     option.push(value);
     option
-}
-
-fn create(path: &Path) -> Result<File, Failure> {
-    archive::durable::create_new(path).map_err(Failure::from)
 }
 
 /// 58P01 if there is no program at this path, or none that can be executed; 58000 for other reasons (no process, no

@@ -6,6 +6,9 @@
 //! `cluster_changes`), after every start of the server, which resets that count, and at the request of a base
 //! or a chain. It writes a set only if it differs from the newest set of its chain.
 //!
+//! pg_dumpall is run only if the shared catalogs that it reads are not those of the newest set (`shared_catalogs`); a base
+//! takes its globals.sql from there as well.
+//!
 //! It is separate from the base worker, so that a base that takes hours does not delay a set, and a change of
 //! a role never makes incr_dump() fail because a worker is running.
 //!
@@ -25,6 +28,7 @@ use pgrx::prelude::*;
 
 use super::dump::{self, Source};
 use super::properties::{self, Roles};
+use super::shared_catalogs;
 use crate::cluster_changes::Change;
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, process, query, signals, transaction};
@@ -139,43 +143,74 @@ fn run(database: pg_sys::Oid) -> Result<(), Failure> {
 fn look(chain: &ChainDir, is_first: bool) -> Result<Change, Failure> {
     globals::tidy(chain)?;
     let source = transaction::run(Source::collect_without_sizes)?;
-    let (change, content, named) = dump_at_rest(&source)?;
+    let read = read_at_rest(chain, &source)?;
     transaction::run(|| look_for_prepared(is_first))?;
     let newest = chain.globals_sets()?.pop();
     if let Some(newest) = newest {
-        let is_same = Content::read(chain, newest)?.says_the_same_as(&content)
-            && Facts::of(chain, newest)?.roles_by_oid == named.by_oid;
+        let facts = Facts::of(chain, newest)?;
+        let is_same = Content::read(chain, newest)?.says_the_same_as(&read.content)
+            && facts.roles_by_oid == read.roles.by_oid;
         if is_same {
-            return Ok(change);
+            if let Some(now) = read
+                .catalogs
+                .filter(|now| Some(now) != facts.shared_catalogs.as_ref())
+            {
+                shared_catalogs::note_same(newest, &now);
+            }
+            return Ok(read.change);
         }
     }
-    let (lsn, at) = named_by(change, newest.map_or(Lsn(0), |set| set.lsn));
+    let (lsn, at) = named_by(read.change, newest.map_or(Lsn(0), |set| set.lsn));
     let facts = Facts {
         format: archive::layout::chain::FORMAT,
         tool_version: env!("CARGO_PKG_VERSION").to_string(),
         lsn,
         changed_at: DateTime::from_timestamp_micros(at).unwrap_or_else(time::now),
-        roles: named.by_database_sql,
-        roles_by_oid: named.by_oid,
+        shared_catalogs: read.catalogs,
+        roles: read.roles.by_database_sql,
+        roles_by_oid: read.roles.by_oid,
     };
-    globals::write(chain, &content, &facts)?;
+    globals::write(chain, &read.content, &facts)?;
     crate::offsite::want(server::my_database());
-    Ok(change)
+    Ok(read.change)
 }
 
-/// A dump during which nothing changed, if possible, with the last change before it.
-fn dump_at_rest(source: &Source) -> Result<(Change, Content, Roles), Failure> {
+/// What a set would hold now.
+struct Read {
+    /// The last change that is in it.
+    change: Change,
+    content: Content,
+    roles: Roles,
+    /// Fingerprint of the shared catalogs that it is of; `None` if they changed while they were read.
+    catalogs: Option<String>,
+}
+
+/// Read while nothing changed, if possible. Roles and tablespaces are dumped only if they are not those of the newest set.
+fn read_at_rest(chain: &ChainDir, source: &Source) -> Result<Read, Failure> {
     let mut attempt = 1;
     loop {
         let change = status::cluster_changes().read();
-        let globals_sql = dump::globals_to(Vec::new(), source)?;
+        let now = transaction::run(shared_catalogs::fingerprint)?;
+        let (globals_sql, after) = match shared_catalogs::dumped(chain, &now) {
+            Some(written) => (written, now.clone()),
+            None => {
+                let dumped = dump::globals(source)?;
+                (dumped, transaction::run(shared_catalogs::fingerprint)?)
+            }
+        };
         let (database_sql, roles) = transaction::run(properties::now)?;
-        if status::cluster_changes().read().count == change.count || attempt == ATTEMPTS {
+        let is_at_rest = status::cluster_changes().read().count == change.count && now == after;
+        if is_at_rest || attempt == ATTEMPTS {
             let content = Content {
                 globals_sql,
                 database_sql,
             };
-            return Ok((change, content, roles));
+            return Ok(Read {
+                change,
+                content,
+                roles,
+                catalogs: is_at_rest.then_some(now),
+            });
         }
         attempt += 1;
     }

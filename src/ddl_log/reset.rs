@@ -19,8 +19,12 @@ use crate::{lost_extension, replica_identity, workers};
 
 /// Before DROP EXTENSION of ours: refuses it while the database is backed up, since it would leave a slot that retains
 /// the server's WAL, and no function to drop it with. Otherwise tables get back the replica identity that they had:
-/// those made after incr_teardown(), or locked then. Afterwards nobody knows any more which ones we have set.
+/// those made after incr_teardown(), or locked then. Afterwards nobody knows any more which ones we have set. They get it back
+/// as well where a statement takes the extension along: with its schema, or with what its owner owns.
 pub fn before_drop(statement: &Statement) {
+    if ddl::schema::drops_with_extension(statement) && !workers::has_slot(server::my_database()) {
+        return give_back();
+    }
     let is_drop = statement.node_tag() == pg_sys::NodeTag::T_DropStmt;
     let names_ours = || {
         statement
@@ -44,10 +48,13 @@ pub fn before_drop(statement: &Statement) {
     if !extension::lock_to_drop() {
         return;
     }
+    give_back();
+}
+
+fn give_back() {
     let (_, left) = replica_identity::give_back();
     for table in left {
-        notice!("{table} is locked and keeps the replica identity that pg_incrbackup set: run ALTER TABLE \
-            {table} REPLICA IDENTITY DEFAULT later");
+        notice!("{table}");
     }
 }
 

@@ -24,7 +24,8 @@ pub struct Metrics {
     pub health: Row,
     /// The board's entry; `None` if its capture was not started since the server's start.
     pub status: Option<DatabaseStatus>,
-    pub is_capturing: bool,
+    /// `None` if its backup was ended on purpose: nothing is to be captured.
+    pub is_capturing: Option<bool>,
     pub base: Option<BaseFigures>,
     /// Number of consecutive failures of bases.
     pub base_failures: Option<u32>,
@@ -53,7 +54,7 @@ fn of(health: Row) -> Metrics {
     let status = status::read(database).filter(|entry| entry.started_at != 0);
     let is_capturing = status.is_some_and(|entry| is_capturing(&entry));
     Metrics {
-        is_capturing,
+        is_capturing: (!has_ended).then_some(is_capturing),
         base: newest_base(database).filter(|_| !has_ended),
         base_failures: status.map(|entry| entry.base.failures),
         drill: last_drill(database).filter(|_| !has_ended),

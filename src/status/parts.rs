@@ -159,6 +159,9 @@ pub struct GlobalsStatus {
     pub done: u64,
     /// Count of cluster changes up to which the newest set is valid; 0 after a start of the server.
     pub changes_done: u64,
+    /// The set that a dump of catalogs with the fingerprint `same_catalogs` was equal to, though its own is another.
+    pub same_set: u64,
+    pub same_catalogs: Text<64>,
     /// No worker is started before this time.
     pub not_before: i64,
     pub failures: u32,
@@ -262,6 +265,11 @@ impl BaseStatus {
     /// True while incr_setup(), or an automatic setup, is at work.
     pub fn is_setting_up(&self) -> bool {
         self.is_setup && self.phase != BasePhase::Expiring && self.is_running()
+    }
+
+    /// True of a setup that was refused, or ended, before it had begun a base: whoever ran it was told, and no base has failed.
+    pub fn is_refused_setup(&self) -> bool {
+        self.is_setup && self.phase == BasePhase::Failed && self.path.is_empty()
     }
 
     /// True while the slot of a setup waits for open transactions: it exists, and cannot be read yet.

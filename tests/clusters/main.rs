@@ -55,6 +55,7 @@ mod following;
 mod found;
 mod functions;
 mod globals;
+mod globals_reused;
 mod guests;
 mod harness_client;
 mod harness_itself;

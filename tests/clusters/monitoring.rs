@@ -166,6 +166,8 @@ fn a_backup_that_was_ended_waits_for_nothing_and_a_dropped_database_is_gone() {
         metrics.of("other", "base_age_seconds").is_nan(),
         "{metrics:?}"
     );
+    // Of an alert for capture that stands still: it is not to run.
+    assert!(metrics.of("other", "capturing").is_nan(), "{metrics:?}");
     assert_eq!(metrics.of("other", "chain_broken"), 0.0);
     assert_eq!(metrics.of("other", "level"), 1.0);
     c.sql_in("postgres", "DROP DATABASE other");

@@ -72,6 +72,39 @@ fn a_new_chain_is_begun_on_request() {
 }
 
 #[test]
+fn a_setup_that_is_refused_is_not_a_failed_base() {
+    let c = Cluster::backed_up();
+    let archive = c.database_directory();
+    let away = c.root().join("away");
+    std::fs::rename(&archive, &away).expect("it is ours");
+    let error = c.sql_error("SELECT * FROM incr_setup()");
+    assert!(error.text.contains("does not contain its chain"), "{error}");
+    std::fs::rename(&away, &archive).expect("it is ours");
+    let failures = "SELECT base_failures FROM incr_metrics()";
+    assert_eq!(c.sql(failures), "0");
+    wait_until("nothing is wrong any more", || c.health().starts_with("ok"));
+
+    // But a base that has failed stays one.
+    c.set("pg_incrbackup.bin_directory", "'/nowhere'");
+    wait_until("the setting is read", || {
+        c.sql("SHOW pg_incrbackup.bin_directory") == "/nowhere"
+    });
+    c.sql_error("SELECT incr_dump()");
+    assert_eq!(c.sql(failures), "1");
+    assert!(
+        c.health().contains("the last base backup failed"),
+        "{}",
+        c.health()
+    );
+    c.sql_error("SELECT * FROM incr_setup(new_chain => true)");
+    assert!(
+        c.health().contains("the last base backup failed"),
+        "{}",
+        c.health()
+    );
+}
+
+#[test]
 fn wal_level_is_named_with_the_line_to_write() {
     let c = unprepared(Cluster::builder().setting("wal_level", "replica"));
     let error = c.sql_error("SELECT * FROM incr_setup()");

@@ -189,6 +189,9 @@ fn used() -> Cluster {
              CREATE TABLE chosen_full (a int); ALTER TABLE chosen_full REPLICA IDENTITY FULL;
              CREATE TABLE chosen_index (a int PRIMARY KEY, b int NOT NULL UNIQUE);
              ALTER TABLE chosen_index REPLICA IDENTITY USING INDEX chosen_index_b_key;
+             CREATE TABLE nothing (a int); ALTER TABLE nothing REPLICA IDENTITY NOTHING;
+             CREATE TABLE nothing_keyed (a int PRIMARY KEY); ALTER TABLE nothing_keyed REPLICA IDENTITY NOTHING;
+             CREATE TABLE nothing_unique (a int NOT NULL UNIQUE); ALTER TABLE nothing_unique REPLICA IDENTITY NOTHING;
              CREATE TABLE parted (a int) PARTITION BY RANGE (a);
              CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);
              CREATE MATERIALIZED VIEW seen AS SELECT * FROM keyless;
@@ -215,13 +218,17 @@ fn live_with_it(c: &Cluster) {
         "CREATE TABLE come_and_gone (a int); INSERT INTO come_and_gone VALUES (1);
          ALTER TABLE keyless ADD COLUMN c int; ALTER TABLE keyless DROP COLUMN c;
          UPDATE keyless SET b = 'y'; DROP TABLE come_and_gone;
+         ALTER TABLE nothing ADD PRIMARY KEY (a); ALTER TABLE nothing DROP CONSTRAINT nothing_pkey;
+         ALTER TABLE nothing ALTER a DROP NOT NULL;
          SELECT incr_mark('before'); SELECT incr_rotate(); SELECT incr_flush();
          SELECT incr_keep(incr_dump()); SELECT incr_report();
          SELECT * FROM incr_verify(); SELECT incr_drill()",
     );
-    assert_ne!(
-        c.sql("SELECT relreplident FROM pg_class WHERE relname = 'keyless'"),
-        "d",
+    let set = "SELECT string_agg(relreplident, '' ORDER BY relname) FROM pg_class WHERE relname ~ '^(keyless|nothing)' \
+         AND relkind = 'r'";
+    assert_eq!(
+        c.sql(set),
+        "ffdi",
         "setup had nothing to set: the test would not see what is given back"
     );
     c.restart();
@@ -328,6 +335,19 @@ fn a_table_that_is_locked_keeps_its_identity_until_it_is_free() {
     assert_eq!(c.sql(IDENTITIES), "keylessf");
     c.sql(&rest);
     assert_eq!(c.sql(IDENTITIES), "keylessd");
+
+    // The extension that goes with its schema, or with its owner, leaves as much.
+    c.sql("CREATE ROLE chief SUPERUSER; CREATE SCHEMA of_chief AUTHORIZATION chief");
+    for end in ["DROP SCHEMA ours CASCADE", "DROP OWNED BY chief"] {
+        c.sql("CREATE SCHEMA ours; SET ROLE chief; CREATE EXTENSION pg_incrbackup SCHEMA ours");
+        c.sql("CREATE TABLE in_between (a int)");
+        assert_eq!(c.sql(IDENTITIES), "in_betweenf keylessd", "before {end}");
+        let error = c.sql_error(&format!("SET ROLE stranger; {end}"));
+        assert_eq!(error.sqlstate, "42501", "{error}");
+        c.sql(end);
+        assert_eq!(c.sql(IDENTITIES), "in_betweend keylessd", "{end}");
+        c.sql("DROP TABLE in_between; DROP SCHEMA IF EXISTS ours");
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::checksum;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout::names::{GLOBALS, METADATA_JSON};
@@ -48,6 +49,10 @@ pub struct Facts {
     /// When that was committed.
     #[serde(with = "time::json")]
     pub changed_at: Time,
+    /// Fingerprint of the shared catalogs that `globals.sql` was dumped from: the writer's own, to know that another dump would
+    /// be the same. `None` in sets of versions before 0.4.0, and where the catalogs changed meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_catalogs: Option<String>,
     /// Roles that `database.sql` names. The owner is one, so the list is never empty.
     pub roles: Vec<String>,
     /// OID and name of every role: shows which were renamed from one set to the next, which SQL does not.
@@ -139,6 +144,14 @@ pub fn tidy(chain: &ChainDir) -> Result<()> {
         |name| entry_of_set(chain, *name),
         &mut || {},
     )
+}
+
+/// `globals.sql` of a finished set; `None` if it is not the file that was written.
+pub fn globals_sql(chain: &ChainDir, name: GlobalsName) -> Result<Option<Vec<u8>>> {
+    let path = path_of(chain, name);
+    let bytes = durable::read(&path.join(GLOBALS_SQL))?;
+    let is_whole = sealed::sums(&path)?.get(GLOBALS_SQL) == Some(&checksum::of_bytes(&bytes));
+    Ok(is_whole.then_some(bytes))
 }
 
 /// The path of a finished set.

@@ -22,7 +22,9 @@ pub fn own_oid() -> Option<pg_sys::Oid> {
 /// Locks this extension as DROP EXTENSION is about to (get_object_address of objectaddress.c), before anything that it
 /// concerns. False if the current role may not drop it, or if it is gone meanwhile.
 pub fn lock_to_drop() -> bool {
-    let Some(extension) = own_oid().filter(|oid| may_drop(*oid)) else {
+    // SAFETY: the role that runs the statement.
+    let role = unsafe { pg_sys::GetUserId() };
+    let Some(extension) = own_oid().filter(|oid| is_owner(*oid, role)) else {
         return false;
     };
     // SAFETY: a lock of an object by OID, until the end of the transaction.
@@ -33,17 +35,14 @@ pub fn lock_to_drop() -> bool {
     own_oid() == Some(extension)
 }
 
-fn may_drop(extension: pg_sys::Oid) -> bool {
+/// True if the role owns the extension, is a member of its owner, or a superuser.
+pub fn is_owner(extension: pg_sys::Oid, role: pg_sys::Oid) -> bool {
     // SAFETY: catalog look-ups by OID.
     unsafe {
         #[cfg(feature = "pg15")]
-        return pg_sys::pg_extension_ownercheck(extension, pg_sys::GetUserId());
+        return pg_sys::pg_extension_ownercheck(extension, role);
         #[cfg(not(feature = "pg15"))]
-        return pg_sys::object_ownercheck(
-            pg_sys::ExtensionRelationId,
-            extension,
-            pg_sys::GetUserId(),
-        );
+        return pg_sys::object_ownercheck(pg_sys::ExtensionRelationId, extension, role);
     }
 }
 

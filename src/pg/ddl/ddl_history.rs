@@ -42,6 +42,8 @@ pub enum Value<'a> {
     Text(&'a [u8]),
     Json(&'a [u8]),
     Flag(bool),
+    /// Of type "char".
+    Char(u8),
     Null,
 }
 
@@ -308,6 +310,7 @@ fn datum(value: &Value<'_>) -> pg_sys::Datum {
                 .unwrap_or(pg_sys::Datum::null())
             }
             Value::Flag(flag) => pg_sys::Datum::from(*flag),
+            Value::Char(char) => pg_sys::Datum::from(*char as i8),
             Value::Null => pg_sys::Datum::null(),
         }
     }

@@ -14,6 +14,7 @@ use crate::pg::server::session::set_at_level;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewIdentity {
     Default,
+    Nothing,
     Full,
     /// USING INDEX with this name.
     Index(Sql),
@@ -114,17 +115,13 @@ pub fn all_tables() -> Vec<pg_sys::Oid> {
         }
         ControlFlow::Continue(())
     });
-    relations.retain(|table| may_change(*table) || is_set(*table));
+    relations.retain(|table| may_change(*table));
     relations
 }
 
-/// True for a table that is identified by all its columns, or by a chosen index.
-pub fn is_set(table: pg_sys::Oid) -> bool {
-    let identity = with_class(table, |class| class.relreplident as u8);
-    matches!(
-        identity,
-        Some(pg_sys::REPLICA_IDENTITY_FULL | pg_sys::REPLICA_IDENTITY_INDEX)
-    )
+/// `relreplident` of a table; `None` if there is no such table.
+pub fn current(table: pg_sys::Oid) -> Option<u8> {
+    with_class(table, |class| class.relreplident as u8)
 }
 
 /// Whether a table has a primary key that identifies its rows.
@@ -264,6 +261,7 @@ pub fn set(table: pg_sys::Oid, identity: &NewIdentity) {
         );
         definition.identity_type = match identity {
             NewIdentity::Default => pg_sys::REPLICA_IDENTITY_DEFAULT,
+            NewIdentity::Nothing => pg_sys::REPLICA_IDENTITY_NOTHING,
             NewIdentity::Full => pg_sys::REPLICA_IDENTITY_FULL,
             NewIdentity::Index(_) => pg_sys::REPLICA_IDENTITY_INDEX,
         } as std::ffi::c_char;

@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 
 use super::node::{bytes, Sql};
 use super::statement::Statement;
+use crate::pg::catalogs::extension;
 use crate::pg::server::session::set_at_level;
 
 /// The schema that CREATE SCHEMA creates, or the new name of a renamed one.
@@ -31,6 +32,52 @@ pub fn may_drop_extension(statement: &Statement) -> bool {
         || drop.is_some_and(|drop| {
             [OBJECT_EXTENSION, OBJECT_LANGUAGE, OBJECT_SCHEMA].contains(&drop.removeType)
         })
+}
+
+/// True for DROP SCHEMA … CASCADE of this extension's schema and for DROP OWNED BY its owner, or that of its schema, if the
+/// current role may run it: the extension goes along. What a superuser or a member owns counts as well.
+pub fn drops_with_extension(statement: &Statement) -> bool {
+    use pg_sys::NodeTag::{T_DropOwnedStmt, T_DropStmt};
+    let Some(extension) = extension::own_oid() else {
+        return false;
+    };
+    let Some(schema) = super::catalog::extension_schema(extension) else {
+        return false;
+    };
+    // SAFETY: nodes of a valid tree, and catalog look-ups; missing is allowed.
+    unsafe {
+        if let Some(drop) = statement.as_a::<pg_sys::DropStmt>(T_DropStmt) {
+            let is_schema = drop.removeType == pg_sys::ObjectType::OBJECT_SCHEMA;
+            return is_schema
+                && drop.behavior == pg_sys::DropBehavior::DROP_CASCADE
+                && super::node::names(drop.objects)
+                    .contains(&bytes(pg_sys::get_namespace_name(schema)).unwrap_or_default())
+                && owns_schema(schema, pg_sys::GetUserId());
+        }
+        let Some(drop) = statement.as_a::<pg_sys::DropOwnedStmt>(T_DropOwnedStmt) else {
+            return false;
+        };
+        super::node::items::<pg_sys::RoleSpec>(drop.roles)
+            .into_iter()
+            .map(|role| pg_sys::get_rolespec_oid(role, true))
+            .any(|role| {
+                role != pg_sys::InvalidOid
+                    && pg_sys::has_privs_of_role(pg_sys::GetUserId(), role)
+                    && (owns_schema(schema, role) || extension::is_owner(extension, role))
+            })
+    }
+}
+
+/// # Safety
+/// Needs a transaction.
+unsafe fn owns_schema(schema: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up by OID.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_namespace_ownercheck(schema, role);
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::object_ownercheck(pg_sys::NamespaceRelationId, schema, role);
+    }
 }
 
 /// True where the schema exists. Needs a transaction.

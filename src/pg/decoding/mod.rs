@@ -18,6 +18,7 @@ pub mod relation;
 pub mod row_guard;
 pub mod slot;
 pub mod snapshot;
+mod spilled;
 pub mod timeline;
 mod unique_key;
 pub mod value;

@@ -324,8 +324,7 @@ unsafe extern "C-unwind" fn message(
         let late = (!*has_who).then(|| who::read(prefix, message, transaction.xid));
         if let Some(late) = late.flatten() {
             title::log(&format!(
-                "who made transaction {} ({}) is not in the files: it was spilled to disk as a whole \
-                 (logical_decoding_work_mem)",
+                "who made transaction {} ({}) is not in the files: others have written behind it",
                 transaction.xid,
                 who::shown(&late)
             ));

@@ -15,6 +15,7 @@ use archive::escape::{percent_decode, percent_encode};
 use archive::segment::Who;
 use pgrx::prelude::*;
 
+use super::spilled;
 use crate::pg::compat::Locator;
 use crate::pg::ddl::lost;
 use crate::pg::declared;
@@ -24,7 +25,7 @@ const PREFIX: &CStr = c"pg_incrbackup who";
 const PROOF: usize = 32;
 /// Rows and other messages between the message and the end of the transaction that are passed over. Those of the catalogs do
 /// not count: there is no limit to what ON COMMIT DROP may delete, nor to the DDL of others during a prepared transaction.
-const MOST_BEHIND: usize = 64;
+pub(super) const MOST_BEHIND: usize = 64;
 
 thread_local! {
     /// The address of this process's client does not change.
@@ -133,7 +134,7 @@ pub fn read(prefix: &CStr, message: &[u8], xid: u64) -> Option<Who> {
 
 /// ReorderBufferChange up to the data of a message; minor releases differ in the length of the data (see `tuple_cids`).
 #[repr(C)]
-struct Change {
+pub(super) struct Change {
     lsn: pg_sys::XLogRecPtr,
     action: u32,
     txn: *mut pg_sys::ReorderBufferTXN,
@@ -171,7 +172,7 @@ struct ChangedRow {
 impl Change {
     /// False for what has to do with the catalogs alone: their rows are decoded without their values
     /// (RelationIsLogicallyLogged). So is a DELETE from a table without a replica identity.
-    fn is_of_others(&self) -> bool {
+    pub(super) fn is_of_others(&self) -> bool {
         use pg_sys::ReorderBufferChangeType::*;
         // The action says which member of the union it is.
         #[allow(non_upper_case_globals)]
@@ -187,6 +188,10 @@ impl Change {
             _ => false,
         }
     }
+
+    pub(super) fn is_message(&self) -> bool {
+        self.action == pg_sys::ReorderBufferChangeType::REORDER_BUFFER_CHANGE_MESSAGE
+    }
 }
 
 /// Where `node` stands behind the data, in releases without and with `tuplecid.subxid`.
@@ -195,9 +200,14 @@ const NODES: [usize; 2] = [
     offset_of!(Change, data) + size_of::<Data>() + 8,
 ];
 
-/// Who made the transaction, from the end of its changes; `None` if it was not recorded, or if its changes have been spilled to
-/// disk since: then the message comes to the plugin after the rows. Where it was not recorded, this passes over the last rows,
-/// and over changes without values.
+/// How long a whole ReorderBufferChange is: the node is its last member.
+pub(super) const SIZES: [usize; 2] = [
+    NODES[0] + size_of::<pg_sys::dlist_node>(),
+    NODES[1] + size_of::<pg_sys::dlist_node>(),
+];
+
+/// Who made the transaction, from the end of its changes, in memory or spilled to disk; `None` if it was not recorded. Then this
+/// passes over the last rows, and over changes without values.
 ///
 /// # Safety
 /// `txn` is that of a begin callback; `xid` is its 64-bit one.
@@ -211,12 +221,18 @@ pub unsafe fn of_transaction(txn: *mut pg_sys::ReorderBufferTXN, xid: u64) -> Op
         let mut behind = 0;
         while behind < MOST_BEHIND {
             if node.is_null() || node == head {
-                return None;
+                let is_spilled = (*txn).nentries > (*txn).nentries_mem;
+                let in_files = || {
+                    spilled::last_message((*txn).xid, behind, |prefix, text| {
+                        read(prefix, text, xid)
+                    })
+                };
+                return is_spilled.then(in_files).flatten();
             }
             let at = |offset: &usize| node.byte_sub(*offset).cast::<Change>();
             let change = NODES.iter().map(at).find(|change| (**change).txn == txn)?;
             let change = &*change;
-            if change.action == pg_sys::ReorderBufferChangeType::REORDER_BUFFER_CHANGE_MESSAGE {
+            if change.is_message() {
                 let Message { prefix, size, text } = change.data.message;
                 let text = std::slice::from_raw_parts(text.cast::<u8>(), size);
                 if let Some(who) = read(CStr::from_ptr(prefix), text, xid) {

@@ -247,6 +247,7 @@ pub fn write_set_of(
         tool_version: "0.1.0".to_owned(),
         lsn,
         changed_at: at,
+        shared_catalogs: None,
         roles: vec!["postgres".to_owned()],
         roles_by_oid: roles_by_oid.to_vec(),
     };
