@@ -4,14 +4,17 @@
 //! The numbers are kept in the target by the table's OID, in the transaction of the rows: a rename changes nothing, and of
 //! a table that is dropped nobody asks.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::iter;
 
 use archive_query::history::statement::truncated;
+use futures_util::future::try_join_all;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::Client;
 
 use crate::connection::{Raw, Session};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::quote::{array, readable, shown};
 use crate::restore::part::Wanted;
 use crate::restore::progress::sql;
@@ -183,8 +186,13 @@ impl Counts {
         Ok(())
     }
 
-    /// Counts what is there: one scan of each table, or of each of a part.
-    pub async fn compare(&self, session: &Session, part: Option<&Wanted>) -> Result<Compared> {
+    /// Counts what is there: one scan of each table, or of each of a part, by `session` and those beside it.
+    pub async fn compare(
+        &self,
+        session: &Session,
+        beside: &[Session],
+        part: Option<&Wanted>,
+    ) -> Result<Compared> {
         let mut compared = Compared {
             not_compared: self.unknown.clone(),
             ..Compared::default()
@@ -192,13 +200,27 @@ impl Counts {
         if self.unknown.is_some() {
             return Ok(compared);
         }
-        for row in session.client.query_typed(EXPECTED, &[]).await? {
-            let (table, name, expected): (&[u8], &[u8], i64) = (row.get(0), row.get(1), row.get(2));
-            if part.is_some_and(|part| !part.has_at_end(name)) {
-                continue;
+        let mut tables = session.client.query_typed(EXPECTED, &[]).await?;
+        tables.retain(|row| part.is_none_or(|part| part.has_at_end(row.get(1))));
+        let next = Cell::new(0);
+        let all = iter::once(session).chain(beside);
+        let counted = try_join_all(all.map(|session| async {
+            let mut counted = Vec::new();
+            while let Some(row) = tables.get(next.replace(next.get() + 1)) {
+                let table: &[u8] = row.get(0);
+                let query = [b"SELECT * FROM (SELECT count(*) FROM ", table, b") AS c"].concat();
+                counted.push((
+                    row.get::<_, &[u8]>(1),
+                    count(session, &query).await?,
+                    row.get(2),
+                ));
             }
-            let query = [b"SELECT * FROM (SELECT count(*) FROM ", table, b") AS c"].concat();
-            let count = count(session, &query).await?;
+            Ok::<_, Error>(counted)
+        }));
+        let mut counted = counted.await?.concat();
+        counted.sort_unstable();
+        for (name, count, expected) in counted {
+            let expected: i64 = expected;
             compared.tables += 1;
             compared.rows += u64::try_from(count).unwrap_or(0);
             if count != expected {

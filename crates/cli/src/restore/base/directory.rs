@@ -14,6 +14,7 @@ use super::ahead::Ahead;
 use super::beside::{is_beside, Job, Work};
 use super::counted::Counted;
 use super::entry::Entries;
+use super::first_row::FirstRow;
 use super::pieces::Row;
 use super::rows::{self, CopyStatement};
 use super::words::Wording;
@@ -56,6 +57,7 @@ pub async fn load<'a>(
         if !loading.takes(&listed) {
             continue;
         }
+        let before = wording.clone();
         let text = wording.of(&toc, entry);
         let text = text.map_err(|why| entries.misfit(Some(&listed), why))?;
         if !entry.has_data {
@@ -67,8 +69,10 @@ pub async fn load<'a>(
         entries.end_row(loading, &mut row).await?;
         if std::mem::take(&mut is_beside) {
             entries.before(&listed).await?;
+            let rest = &order[at..];
+            let first_row = FirstRow::of(loading, entries, (&toc, rest), before.clone()).await?;
             directory
-                .rows_beside(entries, &order[at..], progress)
+                .rows_beside(entries, rest, &first_row, progress)
                 .await?;
         }
         let is_empty = text.trim_ascii().is_empty();
@@ -181,6 +185,7 @@ impl<'b> Directory<'_, 'b> {
         &mut self,
         entries: &mut Entries<'b>,
         order: &[&Entry],
+        first_row: &FirstRow,
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
         entries.open_to_others().await?;
@@ -197,11 +202,13 @@ impl<'b> Directory<'_, 'b> {
         jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
         let begun = self.read;
         let mut tell = |bytes| progress(begun + bytes);
+        let missing = jobs.iter().map(|job| job.number).collect();
         let work = Work::new(jobs, loading.sessions.len(), &mut tell);
         let (this, files) = (&*entries, self.files);
+        let pieces = first_row.work(this, missing);
         let sessions = loading.sessions.iter().enumerate();
         let all = try_join_all(sessions.map(|(nth, session)| {
-            let work = &work;
+            let (work, pieces) = (&work, &pieces);
             async move {
                 let number = i32::try_from(nth + 1).unwrap_or(i32::MAX);
                 let mut own = this.beside(session, number).await?;
@@ -218,13 +225,16 @@ impl<'b> Directory<'_, 'b> {
                         .rows(&mut own, entry, &listed(entry), &mut tell)
                         .await?;
                     work.is_done(&job);
+                    pieces.has_rows(job.number);
                 }
+                pieces.by(this, &mut own).await?;
                 own.leave().await?;
                 Ok::<u64, crate::error::Error>(directory.read)
             }
         }))
         .await?;
         entries.loaded.extend(work.into_done());
+        entries.loaded.extend(pieces.into_made());
         self.read += all.iter().sum::<u64>();
         Ok(())
     }

@@ -13,7 +13,7 @@
 //! (foreign keys, checks) is tolerated here.
 //!
 //! With several sessions ([`beside`]) the rows of a table are loaded by one of them, and so is an index or a constraint made
-//! ([`pieces`]); all else has its turn in the session of the restore. Each entry is a transaction, which notes that it is
+//! ([`pieces`]), the first ones as soon as their tables are loaded ([`first_row`]); all else has its turn in the session of the restore. Each entry is a transaction, which notes that it is
 //! done.
 
 mod ahead;
@@ -22,6 +22,7 @@ pub mod checks;
 mod counted;
 mod directory;
 mod entry;
+mod first_row;
 mod large_objects;
 mod lexer;
 mod parts;

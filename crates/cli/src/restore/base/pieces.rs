@@ -5,6 +5,8 @@
 //! (pg_backup_archiver.c, has_lock_conflicts). A comment, and what joins an index to that of a partitioned table, is made
 //! behind the row by the restore's own session; that also makes what failed once more, in its turn, and knows what to do
 //! if it fails again.
+//!
+//! Those of the first row are made while rows are still loaded, where the dump says which rows they need ([`super::first_row`]).
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -23,14 +25,14 @@ use crate::restore::target::statements::split;
 
 /// What the next objects are made with, as statements.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Settings {
+pub(super) struct Settings {
     tablespace: Vec<u8>,
     method: Vec<u8>,
 }
 
 impl Settings {
     /// Those of the session. The values are in its client_encoding.
-    async fn of(session: &Session) -> Result<Settings> {
+    pub async fn of(session: &Session) -> Result<Settings> {
         let show = "SELECT convert_to(format('SET %s = %L', name, current_setting(name)), current_setting('client_encoding')) \
             FROM unnest('{default_tablespace,default_table_access_method}'::text[]) WITH ORDINALITY AS n (name, nth) ORDER BY nth";
         let rows = session.client.query_typed(show, &[]).await?;
@@ -40,7 +42,7 @@ impl Settings {
         })
     }
 
-    fn take(&mut self, statement: &[u8]) {
+    pub fn take(&mut self, statement: &[u8]) {
         let place = if statement.starts_with(b"SET default_tablespace") {
             &mut self.tablespace
         } else {
@@ -55,17 +57,24 @@ impl Settings {
 }
 
 /// An entry of a row.
-struct Piece {
-    number: u64,
-    entry: Listed,
+pub(super) struct Piece {
+    pub number: u64,
+    pub entry: Listed,
     /// Of its text in the dump; 0 if it is not text in a file.
-    line: u64,
-    text: Vec<u8>,
-    before: Settings,
+    pub line: u64,
+    pub text: Vec<u8>,
+    pub before: Settings,
     /// The tables that it locks, by their names in SQL.
-    locks: Vec<Vec<u8>>,
+    pub locks: Vec<Vec<u8>>,
+    /// The entries whose rows must be there.
+    pub needs: BTreeSet<u64>,
     /// It has its turn behind the row.
-    is_last: bool,
+    pub is_last: bool,
+}
+
+/// Whether an entry is an index or a constraint, without foreign keys.
+pub(super) fn is_index(entry: &Listed) -> bool {
+    matches!(entry.kind.as_slice(), b"INDEX" | b"CONSTRAINT")
 }
 
 /// Entries that are made at the same time.
@@ -99,7 +108,7 @@ impl<'a> Entries<'a> {
             return self.entry(entry, line, text).await;
         };
         let is_key = entry.kind == b"FK CONSTRAINT";
-        let is_first = matches!(entry.kind.as_slice(), b"INDEX" | b"CONSTRAINT") || is_key;
+        let is_first = is_index(entry) || is_key;
         if is_first && row.is_of_keys != is_key {
             self.end_row(loading, row).await?;
         }
@@ -119,14 +128,20 @@ impl<'a> Entries<'a> {
             text: text.to_vec(),
             before,
             locks: locks_of(entry, text),
+            needs: BTreeSet::new(),
             is_last: !is_first,
         });
         self.next += 1;
         Ok(())
     }
 
+    /// Whether there are rows of pieces.
+    pub(super) fn has_pieces(&self, loading: &Loading<'_>) -> bool {
+        !loading.sessions.is_empty() && !self.is_rehearsal && self.rights.is_unlimited()
+    }
+
     fn makes_beside(&self, loading: &Loading<'_>, entry: &Listed, row: &Row) -> bool {
-        if loading.sessions.is_empty() || self.is_rehearsal || !self.rights.is_unlimited() {
+        if !self.has_pieces(loading) {
             return false;
         }
         match entry.kind.as_slice() {
@@ -149,16 +164,16 @@ impl<'a> Entries<'a> {
         }
         let next = self.next;
         let is_to_make = |piece: &&Piece| !piece.is_last && !self.loaded.contains(&piece.number);
-        let work = Work {
-            waiting: RefCell::new(pieces.iter().filter(is_to_make).collect()),
-            locked: RefCell::default(),
-            made: RefCell::default(),
-            freed: Notify::new(),
-        };
+        let work = Work::new(pieces.iter().filter(is_to_make).collect(), BTreeSet::new());
         let sessions = loading.sessions.iter().zip(1..);
-        let this = &*self;
-        try_join_all(sessions.map(|(session, number)| work.by(this, session, number))).await?;
-        self.loaded.extend(work.made.into_inner());
+        let (this, all) = (&*self, &work);
+        try_join_all(sessions.map(|(session, number)| async move {
+            let mut entries = this.beside(session, number).await?;
+            all.by(this, &mut entries).await?;
+            entries.leave().await
+        }))
+        .await?;
+        self.loaded.extend(work.into_made());
         // What failed has an order: an index before what joins it.
         for piece in pieces {
             self.next = piece.number;
@@ -180,8 +195,10 @@ impl<'a> Entries<'a> {
 }
 
 /// What several sessions make.
-struct Work<'p> {
+pub(super) struct Work<'p> {
     waiting: RefCell<Vec<&'p Piece>>,
+    /// Entries whose rows are not all there yet.
+    missing: RefCell<BTreeSet<u64>>,
     /// Tables that are locked now.
     locked: RefCell<Vec<Vec<u8>>>,
     made: RefCell<BTreeSet<u64>>,
@@ -189,10 +206,25 @@ struct Work<'p> {
 }
 
 impl<'p> Work<'p> {
-    /// The first one that no other is in the way of.
+    /// `missing`: the entries whose rows are not all there yet.
+    pub fn new(waiting: Vec<&'p Piece>, missing: BTreeSet<u64>) -> Work<'p> {
+        Work {
+            waiting: RefCell::new(waiting),
+            missing: RefCell::new(missing),
+            locked: RefCell::default(),
+            made: RefCell::default(),
+            freed: Notify::new(),
+        }
+    }
+
+    /// The first one that nothing is in the way of.
     fn take(&self) -> Option<&'p Piece> {
         let (mut waiting, mut locked) = (self.waiting.borrow_mut(), self.locked.borrow_mut());
-        let is_free = |piece: &&Piece| !piece.locks.iter().any(|table| locked.contains(table));
+        let missing = self.missing.borrow();
+        let is_free = |piece: &&Piece| {
+            piece.needs.is_disjoint(&missing)
+                && !piece.locks.iter().any(|table| locked.contains(table))
+        };
         let at = waiting.iter().position(is_free)?;
         let piece = waiting.remove(at);
         locked.extend_from_slice(&piece.locks);
@@ -205,23 +237,33 @@ impl<'p> Work<'p> {
         self.freed.notify_waiters();
     }
 
-    async fn by<'a>(&self, own: &Entries<'a>, session: &'a Session, number: i32) -> Result<()> {
-        let mut entries = own.beside(session, number).await?;
+    /// The rows of an entry are there.
+    pub fn has_rows(&self, number: u64) {
+        self.missing.borrow_mut().remove(&number);
+        self.freed.notify_waiters();
+    }
+
+    /// Makes them by a session, whose entries these are, beside `own`, until none is left.
+    pub async fn by(&self, own: &Entries<'_>, entries: &mut Entries<'_>) -> Result<()> {
         loop {
             let Some(piece) = self.take() else {
                 if self.waiting.borrow().is_empty() {
-                    break;
+                    return Ok(());
                 }
                 self.freed.notified().await;
                 continue;
             };
-            if make(&mut entries, piece).await? {
+            if make(entries, piece).await? {
                 self.made.borrow_mut().insert(piece.number);
             }
-            own.session.add_warnings(session.warnings());
+            own.session.add_warnings(entries.session.warnings());
             self.give_back(piece);
         }
-        entries.leave().await
+    }
+
+    /// All that are made and committed.
+    pub fn into_made(self) -> BTreeSet<u64> {
+        self.made.into_inner()
     }
 }
 
@@ -254,7 +296,7 @@ async fn make(entries: &mut Entries<'_>, piece: &Piece) -> Result<bool> {
 
 /// The tables that an entry locks against others of its row. CREATE INDEX lets other indexes of its table be made; what
 /// is set with it (CLUSTER ON, REPLICA IDENTITY) does not.
-fn locks_of(entry: &Listed, text: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn locks_of(entry: &Listed, text: &[u8]) -> Vec<Vec<u8>> {
     let name = |start: &[u8], end: &[u8]| {
         let at = memmem::find(text, start)? + start.len();
         let length = text[at..].iter().position(|byte| end.contains(byte))?;
@@ -297,23 +339,24 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_waits_until_its_locks_are_free() {
-        let piece = |number, lock: &str| Piece {
+    fn an_entry_waits_until_its_locks_are_free_and_its_rows_there() {
+        let piece = |number, lock: &str, needs: &[u64]| Piece {
             number,
             entry: Listed::default(),
             line: 0,
             text: Vec::new(),
             before: Settings::default(),
             locks: vec![lock.as_bytes().to_vec()],
+            needs: needs.iter().copied().collect(),
             is_last: false,
         };
-        let pieces = [piece(1, "a"), piece(2, "a"), piece(3, "b")];
-        let work = Work {
-            waiting: RefCell::new(pieces.iter().collect()),
-            locked: RefCell::default(),
-            made: RefCell::default(),
-            freed: Notify::new(),
-        };
+        let pieces = [
+            piece(1, "a", &[]),
+            piece(2, "a", &[]),
+            piece(3, "b", &[8]),
+            piece(4, "c", &[8, 9]),
+        ];
+        let work = Work::new(pieces.iter().collect(), [9].into());
         let mut taken = Vec::new();
         while let Some(piece) = work.take() {
             taken.push(piece.number);
@@ -321,5 +364,8 @@ mod tests {
         assert_eq!(taken, [1, 3]);
         work.give_back(&pieces[0]);
         assert_eq!(work.take().map(|piece| piece.number), Some(2));
+        assert!(work.take().is_none());
+        work.has_rows(9);
+        assert_eq!(work.take().map(|piece| piece.number), Some(4));
     }
 }

@@ -44,7 +44,7 @@ const AS_DROPPED: [&str; 6] = [
 const PARTITIONED: Option<u8> = Some(b'p');
 
 /// The state of the session, as the texts so far have left it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Wording {
     tablespace: Option<Vec<u8>>,
     access_method: Option<Vec<u8>>,

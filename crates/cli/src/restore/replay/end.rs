@@ -28,7 +28,8 @@ impl Replay<'_> {
         }
         self.checks.validate(self.session).await?;
         let part = self.plan.part.as_ref();
-        self.done.compared = self.counts.compare(self.session, part).await?;
+        let compared = self.counts.compare(self.session, &self.beside, part);
+        self.done.compared = compared.await?;
         // It would keep rows from being counted.
         self.end_still().await
     }

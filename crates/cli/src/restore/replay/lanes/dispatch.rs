@@ -42,11 +42,12 @@ impl Replay<'_> {
         self.commit().await
     }
 
-    /// All is replayed.
+    /// All is replayed; the sessions are free for what is left.
     pub(in super::super) async fn end_lanes(&mut self) {
         if let Some(mut lanes) = self.lanes.take() {
             lanes.stop().await;
-            for session in lanes.beside() {
+            self.beside = lanes.into_beside();
+            for session in &self.beside {
                 self.session.add_warnings(session.warnings());
             }
         }

@@ -154,6 +154,11 @@ impl Lanes {
         self.reached.iter().any(|it| it > position)
     }
 
+    /// The sessions beside the restore's own.
+    pub fn into_beside(self) -> Vec<Session> {
+        self.beside
+    }
+
     /// What a session must have, of those beside the restore's own.
     pub fn beside(&mut self) -> &mut [Session] {
         &mut self.beside
