@@ -1,7 +1,7 @@
 # make demo       see it work: a throwaway cluster, a load, a crash, a restore, a comparison
 # make            build the extension and the program for PG_CONFIG, as the user who has Rust
 # make install    install what is built, as who may write there (sudo); builds it if it is not; DESTDIR=DIRECTORY
-# make test       everything that a change must pass, on PostgreSQL 15 and 18, in short on 16 and 17
+# make test       everything that a change must pass, on PostgreSQL 15 and 18, a third of it on 16 and 17
 # make roundtrip  PostgreSQL's own tests, restored and compared: SUITE=regress, isolation or contrib, PG=15 or 18
 # make fuzz       random transactions against the comparison: SECONDS=600, SEED=n, PG=15 or 18
 # make torture    faults at random, every committed number counted: ROUNDS=200, SEED=n, PG=15 or 18

@@ -18,6 +18,12 @@ rm -rf "$built"
 mkdir -p "$built/lib" "$built/extension" "$built/bin" "$built/man" "$built/completions"
 # What is changed from here on may not be in it.
 echo "$built_for" >"$built/begun"
+# Tests run what is built by `dev`.
+program_selection='--package pg_incrbackup-cli'
+if [ "$profile" = dev ]; then
+    program_selection="$with_tests_features --bin pg_incrbackup"
+    export PGRX_BUILD_FLAGS="$with_tests_features"
+fi
 cargo pgrx package --profile "$profile" --no-default-features --features "pg$major" \
     --pg-config "$pg_config" --out-dir "$built/pgrx"
 find "$built/pgrx" -name pg_incrbackup.so -exec mv {} "$built/lib/" \;
@@ -26,7 +32,8 @@ rm -rf "$built/pgrx"
 [ -f "$built/lib/pg_incrbackup.so" ] && [ -f "$built/extension/pg_incrbackup.control" ] ||
     fail "what pgrx has built is not complete: $built"
 
-cargo build --quiet --profile "$profile" --package pg_incrbackup-cli
+# shellcheck disable=SC2086 # a list of words
+cargo build --quiet --profile "$profile" $program_selection
 case $profile in dev) directory=debug ;; *) directory=$profile ;; esac
 program=$target/$directory/pg_incrbackup
 cp "$program" "$built/bin/pg_incrbackup"

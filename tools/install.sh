@@ -35,7 +35,7 @@ done
 # is_built: for this PostgreSQL, and no source is newer.
 is_built() {
     [ "$(cat "$built/built" 2>/dev/null)" = "$built_for" ] || return
-    newer=$(cd "$checkout" && find .cargo Cargo.toml Cargo.lock pg_incrbackup.control src sql crates -type f \
+    newer=$(cd "$checkout" && find .cargo Cargo.toml Cargo.lock build.rs pg_incrbackup.control src sql crates -type f \
         -newer "$built/built" | head -n 1)
     [ ! "$newer" ]
 }

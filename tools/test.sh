@@ -1,100 +1,201 @@
 #!/bin/sh
 # Everything that a change must pass: formatting, lints for the oldest and the newest supported
 # PostgreSQL, unit tests, the extension's in-server tests, the tests of object classes and on real
-# clusters of both versions, a short suite on those in between, whose private structures the decoder
-# reads too, and the round trip of PostgreSQL 15's regression suite. A failing step does not hide the
-# later ones, but what does not build is not tested. The last line counts the tests.
+# clusters of both versions, a third of those on the versions in between, and the round trip of
+# PostgreSQL 15's regression suite. A failing step does not hide the later ones, but what does not
+# build is not tested.
+#
+# Two lanes of tests run side by side, since tests mostly wait, and beside them what is to be built for
+# later, with what processors are left: their lines are mixed. The last lines say how long each step took, in
+# which step a test failed, and count the tests.
+#   TEST_THREADS  tests at once in each lane (two and a half for each processor)
+#   TMPDIR        where clusters live (memory, if there is room)
 set -u
 . "$(dirname -- "$0")/paths.sh"
 cd "$checkout" || exit 1
-
-log=$(mktemp)
-# A line for each test, or part of one, that this run leaves out, and why (tests/harness/skip.rs).
-skipped_tests=$(mktemp)
-export SKIPPED_TESTS="$skipped_tests"
-failed_steps=
+# Shared by the lanes: a log for each step, what failed, how long it took, what was built, and a line for each
+# test, or part of one, that this run leaves out, and why (tests/harness/skip.rs).
+work=$(mktemp -d)
+mkdir "$work/logs"
+touch "$work/skipped" "$work/failed" "$work/times"
+chmod a+rx "$work"
+export SKIPPED_TESTS="$work/skipped"
 clusters=
-trap 'rm -rf "$log" "$skipped_tests" ${clusters:+"$clusters"}' EXIT
-trap 'exit 130' INT TERM HUP
+trap 'rm -rf "$work" ${clusters:+"$clusters"}' EXIT
+# What the lanes have started ends with this.
+trap 'kill $(descendants $$) 2>/dev/null; exit 130' INT TERM HUP
+
+descendants() {
+    for child in $(ps -o pid= --ppid "$1"); do
+        echo "$child"
+        descendants "$child"
+    done
+}
 
 # step NAME COMMAND…: its output is shown and kept for the count at the end. Fails when it fails.
 step() {
     name=$1
     shift
+    kept=$work/logs/$(echo "$name" | tr ' /' '__')
     started=$(date +%s)
     echo "=== $name"
-    { "$@" 2>&1 || printf '\nstep failed: %s\n' "$name"; } | tee -a "$log"
-    echo "=== $name: $(($(date +%s) - started)) s"
-    if grep -qxF "step failed: $name" "$log"; then
-        failed_steps="$failed_steps, $name"
+    # By lines: another lane writes there, too.
+    { "$@" 2>&1 || printf '\nstep failed: %s\n' "$name"; } | tee "$kept" | sed -u ''
+    took=$(($(date +%s) - started))
+    echo "=== $name: $took s"
+    echo "$took s $name" >>"$work/times"
+    if grep -qxF "step failed: $name" "$kept"; then
+        tests=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$kept" | paste -sd, | sed 's/,/, /g')
+        echo "$name${tests:+ ($tests)}" >>"$work/failed"
         return 1
     fi
 }
 
-# cargo's closing lines read `test result: ok. 12 passed; 0 failed; …`. A test that left itself out as a whole is
-# among those that passed.
+# The tests' closing lines read `test result: ok. 12 passed; 0 failed; …`. A test that left itself out as a whole is
+# among those that passed. A line of groups that were left out says how many tests these are.
 finish() {
-    passed=$(sed -n 's/^test result: .* \([0-9]*\) passed; .*/\1/p' "$log" | total)
-    failed=$(sed -n 's/^test result: .* \([0-9]*\) failed; .*/\1/p' "$log" | total)
-    sed -n 's/^test \(.*\) \.\.\. ignored, \(.*\)/ignored \1 (\2)/p' "$log" >>"$skipped_tests"
-    passed=$((passed - $(grep -c '^whole ' "$skipped_tests")))
-    skipped=$(sed 's/^[a-z]* //' "$skipped_tests" | sort -u)
-    [ -z "$failed_steps" ] || echo "failed: ${failed_steps#, }"
+    passed=$(results passed)
+    failed=$(results failed)
+    sed -n 's/^test \(.*\) \.\.\. ignored, \(.*\)/ignored \1 (\2)/p' "$work"/logs/* >>"$work/skipped"
+    passed=$((passed - $(grep -c '^whole ' "$work/skipped")))
+    sort -u -o "$work/skipped" "$work/skipped"
+    skipped=$(sed 's/^[a-z]* //' "$work/skipped")
+    count=$(sed -n 's/^groups \([0-9]*\) .*/\1/p; t; s/.*/1/p' "$work/skipped" | total)
     names=$(echo "$skipped" | paste -sd';')
-    echo "$passed passed, $failed failed, $(echo "$skipped" | grep -c .) skipped${names:+: $names}"
-    [ -z "$failed_steps" ] && [ "$passed" -gt 0 ]
+    echo "=== times, of what runs side by side too"
+    sort -rn "$work/times"
+    sed 's/^/failed: /' "$work/failed"
+    echo "$passed passed, $failed failed, $count skipped${names:+: $names}"
+    [ ! -s "$work/failed" ] && [ "$passed" -gt 0 ]
     exit
+}
+
+results() {
+    cat "$work"/logs/* | sed -n "s/^test result: .* \([0-9]*\) $1; .*/\1/p" | total
 }
 
 total() {
     awk '{ total += $1 } END { print total + 0 }'
 }
 
-# Clusters mostly wait, for a checkpoint or for what comes within a second.
-threads=${TEST_THREADS:-$((4 * $(getconf _NPROCESSORS_ONLN)))}
+# Clusters mostly wait, for a checkpoint or for what comes within a second. Two lanes: this many in each.
+threads=${TEST_THREADS:-$((5 * $(getconf _NPROCESSORS_ONLN) / 2))}
 
-lint() {
-    cargo clippy --quiet --workspace --all-targets --no-default-features \
-        --features "pg$1 pg_test" -- -D warnings
+# Everything is built by the same selection of packages and features, so that nothing is built twice
+# (with_tests_features in paths.sh); only what differs from version to version is, for each.
+of_version() {
+    echo "--workspace --no-default-features --features pg$1"
 }
 
-# The in-server tests get a data directory that the server's user can write.
+# Tests run from where cargo has put them, since cargo is busy with what comes next: it says where.
+build_tests() {
+    # shellcheck disable=SC2046 # lists of words
+    cargo --color never test --no-run $(of_version 15),pg_test --tests 2>&1 | tee "$work/built"
+    sed -n 's/^ *Executable \(.*\) (\(.*\))$/\2 \1/p' "$work/built" >"$work/executables"
+    [ -s "$work/executables" ] && grep -q '^ *Finished ' "$work/built"
+}
+
+# executable SOURCE [NAME]: the test program of that source, and of that name where several have it.
+executable() {
+    awk -v source="$1" -v name="/${2:-}" \
+        '{ path = $1; sub(/^[^ ]* (unittests )?/, "") } $0 == source && index(path, name) { print path; exit }' \
+        "$work/executables"
+}
+
+lint() {
+    # shellcheck disable=SC2046 # lists of words
+    nice cargo clippy --quiet $(of_version "$1"),pg_test --all-targets -- -D warnings
+}
+
+documentation_tests() {
+    # shellcheck disable=SC2046 # lists of words
+    nice cargo test --quiet $(of_version 15),pg_test --doc
+}
+
+# What needs no server, or starts its own; the program's unit tests, too.
+unit_tests() {
+    extension=$(executable src/lib.rs pg_incrbackup-)
+    outcome=0
+    while read -r program source; do
+        case "$program $source" in
+            "$extension "* | *' clusters/main.rs' | *' effects/main.rs') continue ;;
+        esac
+        echo "     Running $source ($program)"
+        "$program" --test-threads "$threads" </dev/null || outcome=1
+    done <"$work/executables"
+    return $outcome
+}
+
+# The in-server tests get a data directory that the server's user can write. They install a build with the tests in
+# it, by cargo-pgrx.
 in_server_tests() {
     data=$checkout_prefix/pg_test
     rm -rf "$data"
     mkdir -p "$data"
+    export CARGO_PGRX_TEST_PGDATA="$data" CARGO_MANIFEST_DIR="$checkout" PGRX_BUILD_FLAGS="$with_tests_features" \
+        PGRX_FEATURES="pg$1 pg_test" PGRX_NO_DEFAULT_FEATURES=true PGRX_BUILD_PROFILE=dev
     if [ "$(id -u)" = 0 ]; then
         chown postgres: "$data"
-        cargo pgrx test "pg$1" --package pg_incrbackup --no-default-features \
-            --runas postgres --pgdata "$data"
-    else
-        cargo pgrx test "pg$1" --package pg_incrbackup --no-default-features --pgdata "$data"
+        export CARGO_PGRX_TEST_RUNAS=postgres
     fi
+    "$(executable src/lib.rs pg_incrbackup-)"
+}
+
+build_extension() {
+    nice sh tools/install.sh "$(tree_bin "$1" dev)/pg_config" dev
 }
 
 # What other programs make of the files, and what the pages tell to type: one version is enough.
-of_one_version='offsite_recipes monitoring_alerts monitoring_checks docs_commands drill_damage'
+of_one_version='offsite_recipes:: monitoring_alerts:: monitoring_checks:: docs_commands:: drill_damage::'
 
+# What 16 and 17 run: about a third of all tests, where versions differ. Their structures, catalogs and
+# dumps are read there; what else the product does it does alike on all of them.
+third='
+    types:: latin1::
+    ddl:: effects:: effects_extreme:: cases:: catalog_rows:: fixed_at_ddl_time:: names_at_commit:: enum_partitions::
+    plugin:: both_ways:: statements:: replica_identity:: sequences:: large_objects:: crash:: big_transaction::
+    restore:: restore_moments:: restore_sessions:: program_base:: base_names:: base_psql:: snapshot_join::
+    upgrade:: globals::'
+
+# cluster_tests VERSION FILTER…: of the tests on clusters; what is left out is noted, by groups.
 cluster_tests() {
-    skip=
-    [ "$1" = 15 ] || for group in $of_one_version; do
-        skip="$skip --skip $group::"
-        echo "group $group on $1 (the run on 15 does these)" >>"$skipped_tests"
-    done
-    # shellcheck disable=SC2086 # a list of words
-    PGVER=$1 cargo test --package cluster-tests --test clusters -- \
-        --test-threads "$threads" $skip
+    version=$1
+    shift
+    clusters_program=$(executable clusters/main.rs)
+    "$clusters_program" --list "$@" 2>/dev/null | sed -n 's/: test$//p' | sort >"$work/chosen-$version"
+    "$clusters_program" --list 2>/dev/null | sed -n 's/: test$//p' | sort | comm -23 - "$work/chosen-$version" |
+        note_groups "$version"
+    PGVER=$version "$clusters_program" --test-threads "$threads" "$@"
 }
 
-# What reads PostgreSQL's structures: decoding, and schema changes out of the catalogs.
-short_cluster_tests() {
-    PGVER=$1 cargo test --package cluster-tests --test clusters -- \
-        --test-threads "$threads" effects:: plugin:: names_at_commit:: type_values:: fixed_at_ddl_time::
+note_groups() {
+    awk -F :: -v version="$1" '
+        !($1 in seen) { seen[$1]; names = names " " $1 }
+        END { if (NR) print "groups " NR " tests of" names " on " version " (other versions run these)" }
+    ' >>"$work/skipped"
+}
+
+all_but_of_one_version() {
+    # shellcheck disable=SC2046 # a list of words
+    cluster_tests "$1" $(printf -- '--skip %s ' $of_one_version)
+}
+
+# Those of them that need modules of contrib, which the wheel of PostgreSQL 16 does not bring.
+third_with_contrib='ddl::an_extension_comes_back_as_create_extension_alone
+    ddl::rows_of_a_table_that_an_extension_gave_away_are_written
+    nested_ddl::a_partition_whose_bound_makes_and_updates_an_extension_is_attached
+    cases::case_36_a_materialized_view_over_what_is_gone
+    large_objects::a_trigger_that_unlinks_does_it_once'
+
+third_of_cluster_tests() {
+    not_here=
+    [ -e "$("$(tree_bin "$1" dev)/pg_config" --sharedir)/extension/hstore.control" ] || not_here=$third_with_contrib
+    # shellcheck disable=SC2046,SC2086 # lists of words
+    cluster_tests "$1" $third ${not_here:+$(printf -- '--skip %s ' $not_here)}
 }
 
 class_tests() {
-    PGVER=$1 cargo test --package cluster-tests --test effects --bin roundtrip -- \
-        --test-threads "$threads"
+    PGVER=$1 "$(executable effects/main.rs)" --test-threads "$threads"
 }
 
 # Clusters live in memory where there is room (kilobytes): on a disk, making and removing the thousand files of
@@ -122,29 +223,51 @@ fi
 
 step "formatting" cargo fmt --all --check
 step "workflow files" sh tools/lint-workflows.sh
-step "unit tests of the archive" cargo test --package archive --package archive_query --package prerequisites
-step "unit tests of effects" cargo test --package effects
-step "unit tests of the program" cargo test --package pg_incrbackup-cli
-# The tests on clusters run this one.
-step "build of the program" cargo build --package pg_incrbackup-cli
-# In-server tests install a build of their own, with the tests in it: first, so that the
-# ordinary build is the one that stays.
-for version in 15 16 17 18; do
-    case $version in 15 | 18) is_whole=1 ;; *) is_whole= ;; esac
-    [ -z "$is_whole" ] || step "lints for PostgreSQL $version" lint "$version"
-    if [ "$version" = 15 ]; then
-        step "in-server tests on PostgreSQL $version" in_server_tests "$version"
+step "build of the tests" build_tests || finish
+step "in-server tests on PostgreSQL 15" in_server_tests 15
+# Behind those: their build is not the one that stays. It builds the program, too.
+step "build for PostgreSQL 15" build_extension 15 || finish
+
+# build_rest: for later steps and other lanes, which wait for a file of the version.
+build_rest() {
+    for version in 18 16 17; do
+        if step "build for PostgreSQL $version" build_extension "$version"; then
+            touch "$work/ready-$version"
+        else
+            touch "$work/lost-$version"
+        fi
+    done
+    step "documentation's tests" documentation_tests
+    step "lints for PostgreSQL 15" lint 15
+    step "lints for PostgreSQL 18" lint 18
+}
+
+# is_ready VERSION: waits until it is built. Fails if it could not be.
+is_ready() {
+    until [ -e "$work/ready-$1" ]; do
+        [ ! -e "$work/lost-$1" ] || return
+        sleep 1
+    done
+}
+
+test_15_and_16() {
+    step "tests of object classes on PostgreSQL 15" class_tests 15
+    step "tests on clusters of PostgreSQL 15" cluster_tests 15
+    step "round trip on PostgreSQL 15" env PG=15 sh tools/roundtrip.sh
+    ! is_ready 16 || step "a third of the tests on clusters, on PostgreSQL 16" third_of_cluster_tests 16
+}
+
+test_18_and_17() {
+    step "unit tests" unit_tests
+    if is_ready 18; then
+        step "tests of object classes on PostgreSQL 18" class_tests 18
+        step "tests on clusters of PostgreSQL 18" all_but_of_one_version 18
     fi
-    step "build for PostgreSQL $version" \
-        sh tools/install.sh "$(tree_bin "$version" dev)/pg_config" dev || continue
-    if [ -z "$is_whole" ]; then
-        step "short suite on PostgreSQL $version" short_cluster_tests "$version"
-        continue
-    fi
-    step "tests of object classes on PostgreSQL $version" class_tests "$version"
-    step "tests on clusters of PostgreSQL $version" cluster_tests "$version"
-    if [ "$version" = 15 ]; then
-        step "round trip on PostgreSQL $version" env PG="$version" sh tools/roundtrip.sh
-    fi
-done
+    ! is_ready 17 || step "a third of the tests on clusters, on PostgreSQL 17" third_of_cluster_tests 17
+}
+
+build_rest &
+test_15_and_16 &
+test_18_and_17 &
+wait
 finish

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use archive::verify;
 
-use crate::replay::awks;
+use crate::replay::with_every_awk;
 use crate::source::{unique, Copy, Source, Statement, TABLE};
 use crate::support::at;
 
@@ -140,10 +140,10 @@ fn psql_obeys_nothing_in_a_segment_that_is_not_named() {
     for (from, to) in attacks {
         assert!(good.contains(from), "{from}");
         fs::write(&open, good.replacen(from, &to, 1)).unwrap();
-        for awk in awks() {
+        with_every_awk(|awk| {
             let conninfo = source.cluster.conninfo(&unique("target"));
-            source.run_under("dash", Some(&awk), &["--target", &conninfo]);
-        }
+            source.run_under("dash", Some(awk), &["--target", &conninfo]);
+        });
         assert!(!witness.exists(), "{to} was run");
     }
     // The second line, which holds the key, as a command.
