@@ -4,8 +4,14 @@ use std::io::{self, BufRead, Read};
 
 use super::{Scanner, State};
 
-/// How the lines begin that are passed over here; the others are read one by one.
-const BEGINNINGS: [&[u8]; 3] = [b"UPDATE ", b"INSERT INTO ", b"DELETE FROM "];
+/// Whether a line is passed over here; the others are read one by one.
+#[inline]
+fn is_row(line: &[u8]) -> bool {
+    let begins = line.starts_with(b"UPDATE ")
+        || line.starts_with(b"INSERT INTO ")
+        || line.starts_with(b"DELETE FROM ");
+    begins && line.last() == Some(&b';')
+}
 
 impl<R: Read> Scanner<R> {
     /// Passes over changes of rows that follow in a transaction, as many as were read from the file at once; `take` gets
@@ -37,7 +43,7 @@ fn rows_of(text: &[u8]) -> (usize, u64) {
     let (mut length, mut lines) = (0, 0);
     for newline in memchr::memchr_iter(b'\n', text) {
         let line = &text[length..newline];
-        if !BEGINNINGS.iter().any(|start| line.starts_with(start)) || !line.ends_with(b";") {
+        if !is_row(line) {
             break;
         }
         length = newline + 1;

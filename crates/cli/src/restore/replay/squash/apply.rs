@@ -76,6 +76,13 @@ pub(super) struct Sorted {
 }
 
 impl Sorted {
+    /// Whether rows of the temporary table are all of one kind.
+    fn is_of_one_kind(&self, copies: bool) -> bool {
+        let new = if copies { 0 } else { self.new };
+        let counts = [self.out, self.partly, self.in_place, new];
+        counts.iter().filter(|count| **count > 0).count() == 1
+    }
+
     /// New rows set these in the temporary table, too; those that are changed may not.
     fn use_also(&mut self, columns: &Columns) {
         self.is_masked |= self.in_place + self.partly > 0 && !self.used.covers(columns);
@@ -170,10 +177,12 @@ impl Into<'_> {
         self.session.statement(&self.create(&used)).await?;
         self.copy_changes(&sorted, &used, copies).await?;
         client.batch_execute(SAVEPOINT).await?;
+        let is_alone = sorted.is_of_one_kind(copies);
+        let update = self.update(&used, sorted.is_masked, is_alone);
         for (kind, statement, count) in [
-            ("d", self.delete(), sorted.out),
-            ("p", self.take_out(), sorted.partly),
-            ("u", self.update(&used, sorted.is_masked), sorted.in_place),
+            ("d", self.delete(is_alone), sorted.out),
+            ("p", self.take_out(is_alone), sorted.partly),
+            ("u", update, sorted.in_place),
         ] {
             if count == 0 {
                 continue;

@@ -45,6 +45,26 @@ impl PartialEq for Key {
     }
 }
 
+/// Whether two texts are the same. Keys, and what stands between values, are so short that a call to compare them takes
+/// longer than to do it here.
+#[inline]
+pub fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    // The last bytes may be among those before them.
+    if one.len() >= 8 {
+        let words = one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0);
+        return words.into_iter().all(|(a, b)| a == b)
+            && one.last_chunk::<8>() == other.last_chunk::<8>();
+    }
+    if one.len() >= 4 {
+        return one.first_chunk::<4>() == other.first_chunk::<4>()
+            && one.last_chunk::<4>() == other.last_chunk::<4>();
+    }
+    one.iter().eq(other)
+}
+
 /// A hash of these values.
 pub fn hash_of(key: &[u8]) -> u32 {
     let mut hasher = FxHasher::default();
@@ -57,6 +77,21 @@ pub fn hash_of(key: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_the_same_if_all_their_bytes_are() {
+        for length in 0..70 {
+            let text: Vec<u8> = (0..length).collect();
+            assert!(is_same(&text, &text.clone()));
+            assert!(!is_same(&text, &[&text[..], b"\0"].concat()));
+            for at in 0..usize::from(length) {
+                let mut other = text.clone();
+                other[at] ^= 1;
+                assert!(!is_same(&text, &other), "{at} of {length}");
+                assert!(!is_same(&text, &text[..at]));
+            }
+        }
+    }
 
     #[test]
     fn a_key_is_the_bytes_that_it_was_made_of() {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use hashbrown::HashTable;
 
 use super::definition::Column;
-use super::key::{hash_of, Key};
+use super::key::{hash_of, is_same, Key};
 
 /// Which file and line; the file is a number that the caller has given it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,18 +114,28 @@ impl Row {
         self.below.iter().chain(&self.newest)
     }
 
-    /// Puts a line over the others, and drops those of which nothing is seen any more. `text` is copied into the room of
-    /// one that it replaces, if that is not much more.
+    /// Puts a line into the place of the only other, if it sets the same and has the room for it; whether it has. What the
+    /// row takes is the same then. This is what becomes of most lines.
+    #[inline]
+    fn replaces(&mut self, sets: &Rc<Columns>, text: &[u8]) -> bool {
+        let Some(newest) = self.newest.as_mut().filter(|_| self.below.is_empty()) else {
+            return false;
+        };
+        let room = newest.text.capacity();
+        // Short ones that follow a long one do not keep its room.
+        let fits = Rc::ptr_eq(&newest.sets, sets) && room >= text.len() && room <= 2 * text.len();
+        if fits {
+            newest.text.clear();
+            newest.text.extend_from_slice(text);
+        }
+        fits
+    }
+
+    /// Puts a line over the others, and drops those of which nothing is seen any more.
     fn cover(&mut self, sets: &Rc<Columns>, text: &[u8]) {
         match &mut self.newest {
             Some(newest) if self.below.is_empty() && Rc::ptr_eq(&newest.sets, sets) => {
-                // Short ones that follow a long one do not keep its room.
-                if newest.text.capacity() > 2 * text.len() {
-                    newest.text = text.to_vec();
-                } else {
-                    newest.text.clear();
-                    newest.text.extend_from_slice(text);
-                }
+                newest.text = text.to_vec();
                 return;
             }
             _ => {}
@@ -230,13 +240,17 @@ impl Net {
             });
             return;
         };
+        let is_moved = !is_same(old, new);
+        if !is_moved && row.replaces(sets, text) {
+            return;
+        }
         let before = row.size();
         row.cover(sets, text);
-        if old != new {
+        if is_moved {
             row.key = Some(Key::from(new));
         }
         self.bytes = self.bytes + row.size() - before;
-        if old != new {
+        if is_moved {
             self.remove(old, at);
             self.put(new, at);
         }
@@ -309,7 +323,8 @@ impl Net {
     /// Whether the row of this number has this key now.
     fn has_at(&self, at: u32, key: &[u8]) -> bool {
         let row = self.rows.get(at as usize).and_then(Option::as_ref);
-        row.is_some_and(|row| row.key.as_deref() == Some(key))
+        let now = row.and_then(|row| row.key.as_deref());
+        now.is_some_and(|now| is_same(now, key))
     }
 
     fn put(&mut self, key: &[u8], at: u32) {

@@ -53,17 +53,18 @@ impl Into<'_> {
         parts.collect::<Vec<_>>().join(&b" AND "[..])
     }
 
-    pub(super) fn delete(&self) -> Vec<u8> {
+    pub(super) fn delete(&self, is_alone: bool) -> Vec<u8> {
         [
             b"DELETE FROM ONLY ",
             self.name,
-            b" AS t USING pg_temp.incr_squash AS s WHERE s.kind = 'd' AND ",
+            b" AS t USING pg_temp.incr_squash AS s WHERE ",
+            of_kind("d", is_alone).as_bytes(),
             &self.is_it(),
         ]
         .concat()
     }
 
-    pub(super) fn take_out(&self) -> Vec<u8> {
+    pub(super) fn take_out(&self, is_alone: bool) -> Vec<u8> {
         let columns: Vec<&[u8]> = self
             .written()
             .map(|(_, column)| &column.quoted[..])
@@ -71,7 +72,8 @@ impl Into<'_> {
         [
             b"WITH gone AS (DELETE FROM ONLY ",
             self.name,
-            b" AS t USING pg_temp.incr_squash AS s WHERE s.kind = 'p' AND ",
+            b" AS t USING pg_temp.incr_squash AS s WHERE ",
+            of_kind("p", is_alone).as_bytes(),
             &self.is_it(),
             b" RETURNING s.n, t.",
             &columns.join(&b", t."[..]),
@@ -97,7 +99,7 @@ impl Into<'_> {
         [is_set.as_bytes(), &set, b" ELSE ", old, b" END"].concat()
     }
 
-    pub(super) fn update(&self, used: &[usize], is_masked: bool) -> Vec<u8> {
+    pub(super) fn update(&self, used: &[usize], is_masked: bool, is_alone: bool) -> Vec<u8> {
         let is_key = |number: &usize| {
             let mut parts = self.key.columns.iter();
             parts.any(|part| part.column == *number)
@@ -123,7 +125,8 @@ impl Into<'_> {
             self.name,
             b" AS t SET ",
             &set.join(&b", "[..]),
-            b" FROM pg_temp.incr_squash AS s WHERE s.kind = 'u' AND ",
+            b" FROM pg_temp.incr_squash AS s WHERE ",
+            of_kind("u", is_alone).as_bytes(),
             &self.is_it(),
         ]
         .concat()
@@ -185,4 +188,11 @@ impl Into<'_> {
         ]
         .concat()
     }
+}
+
+/// The condition for rows of a kind, `AND` what follows. There is none for one that is alone: nothing is known of a temporary
+/// table but its size, and of those with a condition few rows would be expected, and looked up one by one.
+fn of_kind(kind: &str, is_alone: bool) -> String {
+    let others = (!is_alone).then(|| format!("s.kind = '{kind}' AND "));
+    others.unwrap_or_default()
 }

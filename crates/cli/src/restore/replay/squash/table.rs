@@ -8,6 +8,7 @@ use archive_query::history::literal::Value;
 use archive_query::history::statement::{Operation, Pair, Statement};
 
 use super::definition::Definition;
+use super::key::is_same;
 use super::net::{Columns, Net, Place};
 use super::template::{self, Template};
 
@@ -158,9 +159,9 @@ impl Table {
     }
 
     fn follow(&mut self, operation: Operation, place: Place, text: Vec<u8>) -> Taken {
-        let taken = match self.read(operation, &text) {
-            Ok(sets) if self.put(operation, &sets, &text, place) => Taken::Collected,
-            _ => Taken::Not(text),
+        let taken = match self.read_and_put(operation, place, &text) {
+            Ok(()) => Taken::Collected,
+            Err(Unknown) => Taken::Not(text),
         };
         self.bytes = self.collected.bytes();
         taken
@@ -169,13 +170,7 @@ impl Table {
     /// Takes a change of a form that is known, where changes are collected as their net effect: what it does, or none if it
     /// is to be given to [`Self::add`].
     pub fn add_known(&mut self, place: Place, text: &[u8]) -> Option<Operation> {
-        if !matches!(self.collected, Collected::Net(_)) {
-            return None;
-        }
-        let (operation, sets) = self.read_known(text)?;
-        if !self.put(operation, &sets, text, place) {
-            return None;
-        }
+        let operation = self.put_known(place, text)?.ok()?;
         self.bytes = self.collected.bytes();
         self.changes += 1;
         Some(operation)
@@ -199,8 +194,7 @@ impl Table {
             let is_known = lines.all(|(place, text)| {
                 let operation = archive_query::history::statement::head(text);
                 operation.is_some_and(|(operation, _)| {
-                    let sets = self.read(operation, text);
-                    sets.is_ok_and(|sets| self.put(operation, &sets, text, *place))
+                    self.read_and_put(operation, *place, text).is_ok()
                 })
             });
             if is_known {
@@ -212,35 +206,47 @@ impl Table {
         Err(Unknown)
     }
 
-    /// The columns that a line sets; its keys are in `old` and `new` then.
-    fn read(&mut self, operation: Operation, text: &[u8]) -> Result<Rc<Columns>, Unknown> {
-        match self.read_known(text) {
-            Some((_, sets)) => Ok(sets),
-            None => self.parse(operation, text),
+    /// Adds a change to the net effect.
+    fn read_and_put(
+        &mut self,
+        operation: Operation,
+        place: Place,
+        text: &[u8],
+    ) -> Result<(), Unknown> {
+        if let Some(known) = self.put_known(place, text) {
+            return known.map(drop);
         }
+        let sets = self.parse(operation, text)?;
+        let Collected::Net(net) = &mut self.collected else {
+            return Err(Unknown);
+        };
+        let columns = (&sets, &self.written);
+        put(net, operation, columns, (&self.old, &self.new), text, place)
     }
 
-    /// The same, and what it does, of a line of a form that is known.
-    fn read_known(&mut self, text: &[u8]) -> Option<(Operation, Rc<Columns>)> {
-        for (nth, template) in self.templates.iter().enumerate() {
-            self.old.clear();
-            self.new.clear();
-            let keys = (&mut self.old, &mut self.new);
-            if template.reads(text, &mut self.places)
-                && template.push_keys(text, &self.places, keys)
-            {
-                let read = (template.operation, Rc::clone(&template.sets));
-                // The next line is likely to be of the same form.
-                if nth > 0 {
-                    self.templates.swap(nth, nth - 1);
-                }
-                return Some(read);
-            }
+    /// The same of a change of a form that is known, and what it does; none if its form is not.
+    fn put_known(&mut self, place: Place, text: &[u8]) -> Option<Result<Operation, Unknown>> {
+        let Collected::Net(net) = &mut self.collected else {
+            return None;
+        };
+        let places = &mut self.places;
+        let mut templates = self.templates.iter();
+        let nth = templates.position(|template| template.reads(text, places))?;
+        let template = &self.templates[nth];
+        let Some(keys) = template.keys(text, places, (&mut self.old, &mut self.new)) else {
+            return Some(Err(Unknown));
+        };
+        let operation = template.operation;
+        let columns = (&template.sets, &self.written);
+        let is_put = put(net, operation, columns, keys, text, place);
+        // The next line is likely to be of the same form.
+        if nth > 0 {
+            self.templates.swap(nth, nth - 1);
         }
-        None
+        Some(is_put.map(|()| operation))
     }
 
-    /// The same of a line of another form.
+    /// The columns that a line of another form sets; its keys are in `old` and `new` then.
     fn parse(&mut self, operation: Operation, text: &[u8]) -> Result<Rc<Columns>, Unknown> {
         let statement = Statement::parse(text).ok_or(Unknown)?;
         let Definition::Table { columns, keys, .. } = &self.definition else {
@@ -312,31 +318,35 @@ impl Table {
         });
         Ok(Rc::clone(&self.last))
     }
+}
 
-    /// Adds a change to the net effect; false if it is not to be.
-    fn put(&mut self, operation: Operation, sets: &Rc<Columns>, text: &[u8], place: Place) -> bool {
-        let Collected::Net(net) = &mut self.collected else {
-            return false;
-        };
-        // What contradicts the lines before it is for the server to refuse.
-        match operation {
-            Operation::Insert => {
-                // Else what becomes of the row depends on defaults.
-                if !sets.covers(&self.written) || net.has(&self.new) {
-                    return false;
-                }
-                net.insert(&self.new, sets, text, place);
+/// Adds a change to the net effect; not if it is for the server to refuse, or to say what becomes of it. `sets` are the
+/// columns that it sets, of those that are `written`.
+fn put(
+    net: &mut Net,
+    operation: Operation,
+    (sets, written): (&Rc<Columns>, &Columns),
+    (old, new): (&[u8], &[u8]),
+    text: &[u8],
+    place: Place,
+) -> Result<(), Unknown> {
+    match operation {
+        Operation::Insert => {
+            // Else what becomes of the row depends on defaults.
+            if !sets.covers(written) || net.has(new) {
+                return Err(Unknown);
             }
-            Operation::Update => {
-                if self.new != self.old && net.has(&self.new) {
-                    return false;
-                }
-                net.update((&self.old, &self.new), sets, text, place);
-            }
-            Operation::Delete => net.delete(&self.old, place),
+            net.insert(new, sets, text, place);
         }
-        true
+        Operation::Update => {
+            if !is_same(old, new) && net.has(new) {
+                return Err(Unknown);
+            }
+            net.update((old, new), sets, text, place);
+        }
+        Operation::Delete => net.delete(old, place),
     }
+    Ok(())
 }
 
 /// A column's value, and which of the values it is.

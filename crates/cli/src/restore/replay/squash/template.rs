@@ -13,6 +13,7 @@ use archive_query::history::literal::unescape;
 use archive_query::history::scanner::{end_of_quoted, Words};
 use archive_query::history::statement::Operation;
 
+use super::key::is_same;
 use super::net::Columns;
 
 /// A form.
@@ -58,7 +59,8 @@ impl Piece {
                 return is_it;
             }
         }
-        line.starts_with(&self.text)
+        let start = line.get(..self.text.len());
+        start.is_some_and(|start| is_same(start, &self.text))
     }
 }
 
@@ -122,18 +124,42 @@ impl Template {
             at = end;
         }
         // What an UPDATE has changed may stand behind it in a comment, other values in each line.
-        line[at..].strip_prefix(&self.tail[..]).is_some_and(is_end)
+        let rest = &line[at..];
+        let tail = rest.get(..self.tail.len());
+        tail.is_some_and(|tail| is_same(tail, &self.tail)) && is_end(&rest[self.tail.len()..])
     }
 
-    /// Appends the key before and after as fields of a COPY row; false if a value of it is NULL.
-    pub fn push_keys(
+    /// The key before and after as fields of a COPY row; none if a value of it is NULL. What is not in the line as it is
+    /// there is put into `rooms`.
+    pub fn keys<'k>(
         &self,
-        line: &[u8],
+        line: &'k [u8],
         places: &[Place],
-        (old, new): (&mut Vec<u8>, &mut Vec<u8>),
-    ) -> bool {
-        push_key(line, places, &self.old, old) && push_key(line, places, &self.new, new)
+        rooms: (&'k mut Vec<u8>, &'k mut Vec<u8>),
+    ) -> Option<(&'k [u8], &'k [u8])> {
+        let old = key(line, places, &self.old, rooms.0)?;
+        Some((old, key(line, places, &self.new, rooms.1)?))
     }
+}
+
+fn key<'k>(
+    line: &'k [u8],
+    places: &[Place],
+    key: &[usize],
+    room: &'k mut Vec<u8>,
+) -> Option<&'k [u8]> {
+    if let [place] = key {
+        if let Place::Bare(range) = &places[*place] {
+            let word = &line[range.clone()];
+            return (!is_null(word)).then_some(word);
+        }
+    }
+    room.clear();
+    push_key(line, places, key, room).then_some(room)
+}
+
+fn is_null(word: &[u8]) -> bool {
+    word.len() == 4 && word.eq_ignore_ascii_case(b"null")
 }
 
 fn push_key(line: &[u8], places: &[Place], key: &[usize], out: &mut Vec<u8>) -> bool {
@@ -144,7 +170,7 @@ fn push_key(line: &[u8], places: &[Place], key: &[usize], out: &mut Vec<u8>) -> 
         match &places[*place] {
             Place::Bare(range) => {
                 let word = &line[range.clone()];
-                if word.eq_ignore_ascii_case(b"null") {
+                if is_null(word) {
                     return false;
                 }
                 out.extend_from_slice(word);
@@ -285,14 +311,14 @@ mod tests {
     }
 
     fn keys(template: &Template, line: &str) -> Option<(String, String)> {
-        let (mut places, mut old, mut new) = (Vec::new(), Vec::new(), Vec::new());
+        // Of a line before it.
+        let (mut places, mut old, mut new) = (Vec::new(), b"x".to_vec(), b"x".to_vec());
         let line = line.as_bytes();
-        if !template.reads(line, &mut places)
-            || !template.push_keys(line, &places, (&mut old, &mut new))
-        {
+        if !template.reads(line, &mut places) {
             return None;
         }
-        let text = |key| String::from_utf8(key).unwrap();
+        let (old, new) = template.keys(line, &places, (&mut old, &mut new))?;
+        let text = |key: &[u8]| String::from_utf8(key.to_vec()).unwrap();
         Some((text(old), text(new)))
     }
 
