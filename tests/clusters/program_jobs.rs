@@ -50,6 +50,51 @@ fn a_base_of_either_format_is_the_same_by_four_sessions() {
     }
 }
 
+/// A large table, and a small one whose indexes are made while the large one is loaded, unless they read it.
+const EARLY: &str = "
+    SET allow_in_place_tablespaces = on; CREATE TABLESPACE apart LOCATION '';
+    CREATE TABLE rates (code int PRIMARY KEY, rate int, padding text);
+    INSERT INTO rates SELECT i, i, repeat('x', 300) FROM generate_series(1, 200000) i;
+    CREATE FUNCTION rate(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT rate FROM public.rates WHERE code = $1';
+    CREATE FUNCTION picky(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+        IF current_database() <> 'app' THEN RAISE 'not here'; END IF; RETURN $1; END $$;
+    CREATE TABLE small (id int, code int); INSERT INTO small SELECT i, i FROM generate_series(1, 100) i;
+    CREATE INDEX apart_1 ON small (id) TABLESPACE apart; CREATE INDEX apart_2 ON small (picky(id)) TABLESPACE apart;
+    CREATE INDEX by_rate ON small (rate(code))";
+
+#[test]
+fn an_index_that_waits_for_no_rows_of_others_is_made_before_them() {
+    let c = Cluster::builder()
+        .setting("pg_incrbackup.base_format", "'directory'")
+        .setting("track_commit_timestamp", "on")
+        .start();
+    c.sql(EARLY);
+    c.sql("CREATE EXTENSION pg_incrbackup; SELECT * FROM incr_setup()");
+    c.flush();
+    let (status, said) = restore(&c, "early", &["--jobs", "2", "--on-error", "stop"]);
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("not here"), "{said}");
+    let is_before = "SELECT pg_xact_commit_timestamp(i.xmin) < pg_xact_commit_timestamp(r.xmin) \
+        FROM pg_class i, (SELECT xmin FROM rates LIMIT 1) r WHERE relname = 'apart_1'";
+    assert_eq!(c.sql_in("early.restoring", is_before), "t");
+    c.sql_in(
+        "early.restoring",
+        "CREATE OR REPLACE FUNCTION picky(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1'",
+    );
+    // The session that made the first index is gone, and with it what it had set.
+    let (status, said) = restore(&c, "early", &["--on-error", "stop"]);
+    assert_eq!(status, 0, "{said}");
+    let places = "SELECT string_agg(relname || coalesce(' in ' || spcname, ''), ', ' ORDER BY relname) \
+        FROM pg_class c LEFT JOIN pg_tablespace t ON t.oid = reltablespace WHERE relname IN ('apart_1', 'apart_2', 'by_rate')";
+    assert_eq!(
+        c.sql_in("early", places),
+        "apart_1 in apart, apart_2 in apart, by_rate"
+    );
+    let by_index =
+        "SET enable_seqscan = off; SELECT count(*) FROM small WHERE rate(code) BETWEEN 11 AND 20";
+    assert_eq!(c.sql_in("early", by_index), "10");
+}
+
 /// What the base has of the tables that change.
 const TABLES: &str = "
     CREATE TABLE keyed (id int PRIMARY KEY, n int, b text); INSERT INTO keyed SELECT i, 0, 'x' FROM generate_series(1, 2000) i;

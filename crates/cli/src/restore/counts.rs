@@ -4,7 +4,7 @@
 //! The numbers are kept in the target by the table's OID, in the transaction of the rows: a rename changes nothing, and of
 //! a table that is dropped nobody asks.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::iter;
 
@@ -203,24 +203,29 @@ impl Counts {
         let mut tables = session.client.query_typed(EXPECTED, &[]).await?;
         tables.retain(|row| part.is_none_or(|part| part.has_at_end(row.get(1))));
         let next = Cell::new(0);
+        // Of a session that was idle for too long, and is gone.
+        let left = RefCell::new(Vec::new());
         let all = iter::once(session).chain(beside);
-        let counted = try_join_all(all.map(|session| async {
+        let counted = try_join_all(all.map(|own| async {
             let mut counted = Vec::new();
             while let Some(row) = tables.get(next.replace(next.get() + 1)) {
-                let table: &[u8] = row.get(0);
-                let query = [b"SELECT * FROM (SELECT count(*) FROM ", table, b") AS c"].concat();
-                counted.push((
-                    row.get::<_, &[u8]>(1),
-                    count(session, &query).await?,
-                    row.get(2),
-                ));
+                match rows_of(own, row.get(0)).await {
+                    Err(_) if own.client.is_closed() && !std::ptr::eq(own, session) => {
+                        left.borrow_mut().push(row);
+                        break;
+                    }
+                    count => counted.push((row, count?)),
+                }
             }
             Ok::<_, Error>(counted)
         }));
         let mut counted = counted.await?.concat();
-        counted.sort_unstable();
-        for (name, count, expected) in counted {
-            let expected: i64 = expected;
+        for row in left.into_inner() {
+            counted.push((row, rows_of(session, row.get(0)).await?));
+        }
+        counted.sort_by_key(|(row, _)| row.get::<_, &[u8]>(1));
+        for (row, count) in counted {
+            let (name, expected): (&[u8], i64) = (row.get(1), row.get(2));
             compared.tables += 1;
             compared.rows += u64::try_from(count).unwrap_or(0);
             if count != expected {
@@ -232,6 +237,12 @@ impl Counts {
         }
         Ok(compared)
     }
+}
+
+/// How many rows a table has.
+async fn rows_of(session: &Session, table: &[u8]) -> Result<i64> {
+    let query = [b"SELECT * FROM (SELECT count(*) FROM ", table, b") AS c"].concat();
+    count(session, &query).await
 }
 
 /// The number that a query in any encoding gives.

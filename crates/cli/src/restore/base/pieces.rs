@@ -66,10 +66,25 @@ pub(super) struct Piece {
     pub before: Settings,
     /// The tables that it locks, by their names in SQL.
     pub locks: Vec<Vec<u8>>,
-    /// The entries whose rows must be there.
-    pub needs: BTreeSet<u64>,
+    pub needs: Needs,
     /// It has its turn behind the row.
     pub is_last: bool,
+}
+
+/// The entries whose rows must be there before a piece is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Needs {
+    All,
+    These(Vec<u64>),
+}
+
+impl Needs {
+    fn has(&self, missing: &BTreeSet<u64>) -> bool {
+        match self {
+            Needs::All => missing.is_empty(),
+            Needs::These(rows) => !rows.iter().any(|row| missing.contains(row)),
+        }
+    }
 }
 
 /// Whether an entry is an index or a constraint, without foreign keys.
@@ -102,7 +117,12 @@ impl<'a> Entries<'a> {
         let parts = parts.filter(|parts| parts.iter().all(|part| part.is_plain));
         let Some(parts) = parts else {
             self.end_row(loading, row).await?;
+            let is_made = self.is_loaded();
             if self.passes(entry, text).await? {
+                // The session beside that has made it is gone; what follows is made with the same settings.
+                if is_made {
+                    self.set_as(text).await?;
+                }
                 return Ok(());
             }
             return self.entry(entry, line, text).await;
@@ -128,10 +148,23 @@ impl<'a> Entries<'a> {
             text: text.to_vec(),
             before,
             locks: locks_of(entry, text),
-            needs: BTreeSet::new(),
+            needs: Needs::All,
             is_last: !is_first,
         });
         self.next += 1;
+        Ok(())
+    }
+
+    /// Executes what a text sets for the entries that follow.
+    async fn set_as(&mut self, text: &[u8]) -> Result<()> {
+        let parts = split(text).unwrap_or_default();
+        for part in parts
+            .iter()
+            .filter(|part| part.is_plain && is_own(&part.text))
+        {
+            self.execute(&part.text).await?;
+            self.has_set = true;
+        }
         Ok(())
     }
 
@@ -222,8 +255,7 @@ impl<'p> Work<'p> {
         let (mut waiting, mut locked) = (self.waiting.borrow_mut(), self.locked.borrow_mut());
         let missing = self.missing.borrow();
         let is_free = |piece: &&Piece| {
-            piece.needs.is_disjoint(&missing)
-                && !piece.locks.iter().any(|table| locked.contains(table))
+            piece.needs.has(&missing) && !piece.locks.iter().any(|table| locked.contains(table))
         };
         let at = waiting.iter().position(is_free)?;
         let piece = waiting.remove(at);
@@ -297,14 +329,18 @@ async fn make(entries: &mut Entries<'_>, piece: &Piece) -> Result<bool> {
 /// The tables that an entry locks against others of its row. CREATE INDEX lets other indexes of its table be made; what
 /// is set with it (CLUSTER ON, REPLICA IDENTITY) does not.
 pub(super) fn locks_of(entry: &Listed, text: &[u8]) -> Vec<Vec<u8>> {
-    let name = |start: &[u8], end: &[u8]| {
+    let name = |start: &[u8]| {
         let at = memmem::find(text, start)? + start.len();
-        let length = text[at..].iter().position(|byte| end.contains(byte))?;
-        Some(text[at..at + length].trim_ascii().to_vec())
+        let mut is_quoted = false;
+        let length = text[at..].iter().position(|byte| {
+            is_quoted ^= *byte == b'"';
+            !is_quoted && matches!(byte, b' ' | b'\n' | b'(' | b';')
+        })?;
+        Some(text[at..at + length].to_vec())
     };
-    let altered = name(b"ALTER TABLE ONLY ", b"\n").or_else(|| name(b"ALTER TABLE ", b"\n"));
+    let altered = name(b"ALTER TABLE ONLY ").or_else(|| name(b"ALTER TABLE "));
     let referenced = match entry.kind.as_slice() {
-        b"FK CONSTRAINT" => name(b" REFERENCES ", b"("),
+        b"FK CONSTRAINT" => name(b" REFERENCES "),
         _ => None,
     };
     altered.into_iter().chain(referenced).collect()
@@ -334,6 +370,8 @@ mod tests {
         );
         let unique = "ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_pkey PRIMARY KEY (a);\n";
         assert_eq!(locks("CONSTRAINT", unique), ["public.t"]);
+        let index = "CREATE INDEX i ON public.\"a b\" USING btree (a);\n\nALTER TABLE public.\"a b\" CLUSTER ON i;\n";
+        assert_eq!(locks("INDEX", index), ["public.\"a b\""]);
         let key = "ALTER TABLE ONLY public.\"a b\"\n    ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES public.t(a);\n";
         assert_eq!(locks("FK CONSTRAINT", key), ["public.\"a b\"", "public.t"]);
     }
@@ -347,7 +385,7 @@ mod tests {
             text: Vec::new(),
             before: Settings::default(),
             locks: vec![lock.as_bytes().to_vec()],
-            needs: needs.iter().copied().collect(),
+            needs: Needs::These(needs.to_vec()),
             is_last: false,
         };
         let pieces = [
