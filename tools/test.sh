@@ -69,8 +69,9 @@ end_servers() {
     done
 }
 
-# fails NAME: notes that this has failed.
+# fails NAME: says and notes that this has failed.
 fails() {
+    echo "=== failed: $1"
     rm -f "$work/whole"
     echo "$1" >>"$work/failed"
 }
