@@ -26,26 +26,33 @@ trap 'end_servers; rm -rf "$work" ${clusters:+"$clusters"}' EXIT
 # What the lanes have started ends with this.
 trap 'trap "" INT TERM HUP; end_descendants; exit 130' INT TERM HUP
 
-# descendants: the processes that this one has started, and that these have, parents first: they start nothing in the
-# place of what ends. Those that look are among them.
+# descendants [PID…]: the processes that this one has started, and that these have, and those named, which may have lost
+# their parents meanwhile. Parents first: they start nothing in the place of what ends. Those that look are among them.
 descendants() {
-    ps -eo pid=,ppid=,stat= | awk -v root=$$ '
+    ps -eo pid=,ppid=,stat= | awk -v roots="$$ $*" '
+        BEGIN {
+            split(roots, list)
+            for (at in list) ours[list[at]]
+        }
         $3 !~ /^Z/ { pid[++count] = $1; parent[$1] = $2 }
         END {
             for (at = 1; at <= count; at++) {
-                above = parent[pid[at]]
-                while (above != root && above in parent) above = parent[above]
-                if (above == root) print pid[at]
+                above = pid[at]
+                if (above == list[1]) continue
+                while (!(above in ours) && above in parent) above = parent[above]
+                if (above in ours) print pid[at]
             }
         }'
 }
 
 # Until none is left, ten seconds at most.
 end_descendants() {
+    left=
     for _ in 1 2 3 4 5 6 7 8 9 10; do
+        found=$(descendants $left)
         left=
-        for pid in $(descendants); do
-            ! kill "$pid" 2>/dev/null || left=$pid
+        for pid in $found; do
+            ! kill "$pid" 2>/dev/null || left="$left $pid"
         done
         [ "$left" ] || return 0
         sleep 1
