@@ -14,7 +14,7 @@ for mapping in $remapped; do
     flags="$flags --remap-path-prefix=$mapping"
     CFLAGS="$CFLAGS -ffile-prefix-map=$mapping"
 done
-# Not as RUSTFLAGS, which replaces what cargo-pgrx adds: without that the linker drops what it reads the SQL from.
+# Not as RUSTFLAGS, which would replace what cargo-pgrx adds for a version without build.rs (see below).
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 host=$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 export "CARGO_TARGET_${host}_RUSTFLAGS=${flags# }"
@@ -74,6 +74,8 @@ build_extension() {
 }
 
 cd "$source"
+# Up to 0.3.0 it is cargo-pgrx that keeps the linker from dropping what it reads the SQL from (tools/paths.sh).
+[ -f build.rs ] || unset CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND
 cargo fetch --quiet --locked
 [ ! -d crates/cli ] || build_program
 for major; do

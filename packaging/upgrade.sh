@@ -15,10 +15,12 @@ write() {
     done
 }
 
-# wait_for_writer: until it has committed ten more.
+# wait_for_writer: until it has committed ten more, for a minute at most.
 wait_for_writer() {
     until=$(($(wc -l </tmp/committed) + 10))
+    deadline=$(($(date +%s) + 60))
     while [ "$(wc -l </tmp/committed)" -lt $until ]; do
+        [ "$(date +%s)" -lt $deadline ] || fail "nothing is committed: $(tail -n 5 /tmp/refused)"
         kill -0 "$writer" 2>/dev/null || fail "who writes has ended: $(cat /tmp/refused)"
     done
 }

@@ -14,25 +14,77 @@ set -u
 . "$(dirname -- "$0")/paths.sh"
 cd "$checkout" || exit 1
 # Shared by the lanes: a log for each step, what failed, how long it took, what was built, and a line for each
-# test, or part of one, that this run leaves out, and why (tests/harness/skip.rs).
+# test, or part of one, that this run leaves out, and why (tests/harness/skip.rs). What fails removes `whole`, which
+# goes on a full disk, too.
 work=$(mktemp -d)
 mkdir "$work/logs"
-touch "$work/skipped" "$work/failed" "$work/times"
+touch "$work/skipped" "$work/failed" "$work/times" "$work/whole"
 chmod a+rx "$work"
 export SKIPPED_TESTS="$work/skipped"
 clusters=
-trap 'rm -rf "$work" ${clusters:+"$clusters"}' EXIT
+trap 'end_servers; rm -rf "$work" ${clusters:+"$clusters"}' EXIT
 # What the lanes have started ends with this.
-trap 'kill $(descendants $$) 2>/dev/null; exit 130' INT TERM HUP
+trap 'trap "" INT TERM HUP; end_descendants; exit 130' INT TERM HUP
 
+# descendants [PID…]: the processes that this one has started, and that these have, and those named, which may have lost
+# their parents meanwhile. Parents first: they start nothing in the place of what ends. Those that look are among them.
 descendants() {
-    for child in $(ps -o pid= --ppid "$1"); do
-        echo "$child"
-        descendants "$child"
+    ps -eo pid=,ppid=,stat= | awk -v roots="$$ $*" '
+        BEGIN {
+            split(roots, list)
+            for (at in list) ours[list[at]]
+        }
+        $3 !~ /^Z/ { pid[++count] = $1; parent[$1] = $2 }
+        END {
+            for (at = 1; at <= count; at++) {
+                above = pid[at]
+                if (above == list[1]) continue
+                while (!(above in ours) && above in parent) above = parent[above]
+                if (above in ours) print pid[at]
+            }
+        }'
+}
+
+# Until none is left, ten seconds at most.
+end_descendants() {
+    left=
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        found=$(descendants $left)
+        left=
+        for pid in $found; do
+            ! kill "$pid" 2>/dev/null || left="$left $pid"
+        done
+        [ "$left" ] || return 0
+        sleep 1
     done
 }
 
-# step NAME COMMAND…: its output is shown and kept for the count at the end. Fails when it fails.
+# Servers outlive tests that a signal ends, and their directories are removed. One that was killed has left its file,
+# and its number may be another process's by now: a server works in its directory. Ten seconds at most.
+end_servers() {
+    [ "$clusters" ] || return 0
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        find "$clusters" -name postmaster.pid 2>/dev/null >"$work/servers"
+        left=
+        while IFS= read -r file; do
+            pid=$(sed -n 1p "$file" 2>/dev/null)
+            [ "/proc/$pid/cwd" -ef "${file%/*}" ] || continue
+            ! kill -QUIT "$pid" 2>/dev/null || left=$pid
+        done <"$work/servers"
+        [ "$left" ] || return 0
+        sleep 1
+    done
+}
+
+# fails NAME: says and notes that this has failed.
+fails() {
+    echo "=== failed: $1"
+    rm -f "$work/whole"
+    echo "$1" >>"$work/failed"
+}
+
+# step NAME COMMAND…: its output is shown and kept for the count at the end. Fails when it fails. Whatever ends its
+# shell before its end, the line that it has come there is missing.
 step() {
     name=$1
     shift
@@ -40,13 +92,13 @@ step() {
     started=$(date +%s)
     echo "=== $name"
     # By lines: another lane writes there, too.
-    { "$@" 2>&1 || printf '\nstep failed: %s\n' "$name"; } | tee "$kept" | sed -u ''
+    { "$@" 2>&1 && printf '\nstep done: %s\n' "$name"; } | tee "$kept" | sed -u ''
     took=$(($(date +%s) - started))
     echo "=== $name: $took s"
     echo "$took s $name" >>"$work/times"
-    if grep -qxF "step failed: $name" "$kept"; then
+    if ! grep -qxF "step done: $name" "$kept"; then
         tests=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$kept" | paste -sd, | sed 's/,/, /g')
-        echo "$name${tests:+ ($tests)}" >>"$work/failed"
+        fails "$name${tests:+ ($tests)}"
         return 1
     fi
 }
@@ -66,7 +118,7 @@ finish() {
     sort -rn "$work/times"
     sed 's/^/failed: /' "$work/failed"
     echo "$passed passed, $failed failed, $count skipped${names:+: $names}"
-    [ ! -s "$work/failed" ] && [ "$passed" -gt 0 ]
+    [ -e "$work/whole" ] && [ ! -s "$work/failed" ] && [ "$passed" -gt 0 ]
     exit
 }
 
@@ -107,6 +159,12 @@ lint() {
     nice cargo clippy --quiet $(of_version "$1"),pg_test --all-targets -- -D warnings
 }
 
+# The whole workspace asks for more features than a package that somebody builds alone.
+checks_alone() {
+    nice cargo check --quiet --package pg_incrbackup-cli &&
+        nice cargo check --quiet --package pg_incrbackup --lib --no-default-features --features pg18
+}
+
 documentation_tests() {
     # shellcheck disable=SC2046 # lists of words
     nice cargo test --quiet $(of_version 15),pg_test --doc
@@ -145,6 +203,15 @@ build_extension() {
     nice sh tools/install.sh "$(tree_bin "$1" dev)/pg_config" dev
 }
 
+# build_for VERSION: what it cannot be tested on fails, and hides no other version.
+build_for() {
+    if step "build for PostgreSQL $1" build_extension "$1"; then
+        touch "$work/ready-$1"
+    else
+        touch "$work/lost-$1"
+    fi
+}
+
 # What other programs make of the files, and what the pages tell to type: one version is enough.
 of_one_version='offsite_recipes:: monitoring_alerts:: monitoring_checks:: docs_commands:: drill_damage::'
 
@@ -155,17 +222,24 @@ third='
     ddl:: effects:: effects_extreme:: cases:: catalog_rows:: fixed_at_ddl_time:: names_at_commit:: enum_partitions::
     plugin:: both_ways:: statements:: replica_identity:: sequences:: large_objects:: crash:: big_transaction::
     restore:: restore_moments:: restore_sessions:: program_base:: base_names:: base_psql:: snapshot_join::
-    upgrade:: globals::'
+    upgrade:: globals:: globals_reused:: who:: cases_roles:: roles_over_time::'
 
-# cluster_tests VERSION FILTER…: of the tests on clusters; what is left out is noted, by groups.
+# cluster_tests VERSION FILTER…: of the tests on clusters; what is left out is noted, by groups. Fails if a word of the
+# filters matches no test.
 cluster_tests() {
     version=$1
     shift
     clusters_program=$(executable clusters/main.rs)
     "$clusters_program" --list "$@" 2>/dev/null | sed -n 's/: test$//p' | sort >"$work/chosen-$version"
-    "$clusters_program" --list 2>/dev/null | sed -n 's/: test$//p' | sort | comm -23 - "$work/chosen-$version" |
-        note_groups "$version"
-    PGVER=$version "$clusters_program" --test-threads "$threads" "$@"
+    "$clusters_program" --list 2>/dev/null | sed -n 's/: test$//p' | sort >"$work/all-$version"
+    comm -23 "$work/all-$version" "$work/chosen-$version" | note_groups "$version"
+    outcome=0
+    for word; do
+        [ "$word" != --skip ] || continue
+        grep -qF -e "$word" "$work/all-$version" || { echo "no test on clusters is called $word"; outcome=1; }
+    done
+    PGVER=$version "$clusters_program" --test-threads "$threads" "$@" || outcome=1
+    return $outcome
 }
 
 note_groups() {
@@ -226,34 +300,40 @@ step "workflow files" sh tools/lint-workflows.sh
 step "build of the tests" build_tests || finish
 step "in-server tests on PostgreSQL 15" in_server_tests 15
 # Behind those: their build is not the one that stays. It builds the program, too.
-step "build for PostgreSQL 15" build_extension 15 || finish
+build_for 15
 
 # build_rest: for later steps and other lanes, which wait for a file of the version.
 build_rest() {
     for version in 18 16 17; do
-        if step "build for PostgreSQL $version" build_extension "$version"; then
-            touch "$work/ready-$version"
-        else
-            touch "$work/lost-$version"
-        fi
+        build_for "$version"
     done
     step "documentation's tests" documentation_tests
     step "lints for PostgreSQL 15" lint 15
     step "lints for PostgreSQL 18" lint 18
+    step "check of each package alone" checks_alone
 }
 
 # is_ready VERSION: waits until it is built. Fails if it could not be.
 is_ready() {
-    until [ -e "$work/ready-$1" ]; do
-        [ ! -e "$work/lost-$1" ] || return
+    while :; do
+        is_building=yes
+        kill -0 "$builder" 2>/dev/null || is_building=
+        [ ! -e "$work/ready-$1" ] || return 0
+        [ ! -e "$work/lost-$1" ] || return 1
+        if [ ! "$is_building" ]; then
+            fails "the wait for PostgreSQL $1: build_rest has ended without it"
+            return 1
+        fi
         sleep 1
     done
 }
 
 test_15_and_16() {
-    step "tests of object classes on PostgreSQL 15" class_tests 15
-    step "tests on clusters of PostgreSQL 15" cluster_tests 15
-    step "round trip on PostgreSQL 15" env PG=15 sh tools/roundtrip.sh
+    if is_ready 15; then
+        step "tests of object classes on PostgreSQL 15" class_tests 15
+        step "tests on clusters of PostgreSQL 15" cluster_tests 15
+        step "round trip on PostgreSQL 15" env PG=15 sh tools/roundtrip.sh
+    fi
     ! is_ready 16 || step "a third of the tests on clusters, on PostgreSQL 16" third_of_cluster_tests 16
 }
 
@@ -266,8 +346,18 @@ test_18_and_17() {
     ! is_ready 17 || step "a third of the tests on clusters, on PostgreSQL 17" third_of_cluster_tests 17
 }
 
-build_rest &
-test_15_and_16 &
-test_18_and_17 &
+# lane FUNCTION: runs it, and notes that it has come to its end.
+lane() {
+    "$1"
+    touch "$work/ended-$1"
+}
+
+lane build_rest &
+builder=$!
+lane test_15_and_16 &
+lane test_18_and_17 &
 wait
+for lane in build_rest test_15_and_16 test_18_and_17; do
+    [ -e "$work/ended-$lane" ] || fails "$lane, which has not come to its end"
+done
 finish

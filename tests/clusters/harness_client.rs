@@ -2,6 +2,10 @@
 //! what is said, where it stops. What it leaves to psql is what it has to.
 
 use harness::{is_left_to_psql, Cluster, SqlError};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixListener;
+use std::thread::JoinHandle;
 
 /// Each is run by both; none leaves anything behind.
 const ALIKE: &[&str] = &[
@@ -65,6 +69,25 @@ fn a_script_runs_as_in_psql() {
     c.stop();
     let in_psql = c.try_psql_in(c.database(), "SELECT 1");
     assert_alike("stopped", c.try_sql("SELECT 1"), in_psql);
+    let server = end_a_session_before_its_first_statement(&c);
+    let error = c.sql_error("SELECT 1");
+    assert_eq!(error.sqlstate, "57P01", "{error}");
+    server.join().expect("the session was ended");
+}
+
+/// In the stopped server's place: takes one connection and no statement, and says why.
+fn end_a_session_before_its_first_statement(c: &Cluster) -> JoinHandle<()> {
+    let listener = UnixListener::bind(c.socket()).expect("the socket is free");
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody connects");
+        let length = stream.read(&mut [0; 1024]).expect("a startup message");
+        assert!(length > 8, "{length} bytes");
+        stream.shutdown(Shutdown::Read).expect("it is connected");
+        // AuthenticationOk, ReadyForQuery, ErrorResponse.
+        stream
+            .write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05IE\0\0\0\x19SFATAL\0C57P01\0Mgone\0\0")
+            .expect("it is connected");
+    })
 }
 
 fn assert_alike(

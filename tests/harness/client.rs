@@ -158,9 +158,13 @@ impl Client {
         message.put_i32(length);
         message.put_slice(statement);
         message.put_u8(0);
-        self.stream.write_all(&message)?;
+        let mut unsent = self.stream.write_all(&message).err();
         loop {
-            match self.receive()? {
+            let received = self.receive();
+            let received = received.map_err(|lost| unsent.take().unwrap_or(lost))?;
+            // A server that has ended the session before has said why.
+            unsent = None;
+            match received {
                 Message::DataRow(row) => match &mut values {
                     Some(values) => {
                         values.extend(cells(&row)?.into_iter().flatten().map(Vec::from))

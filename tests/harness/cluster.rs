@@ -254,7 +254,8 @@ impl Cluster {
         )
     }
 
-    pub(crate) fn socket(&self) -> PathBuf {
+    /// The file that the server listens on while it runs.
+    pub fn socket(&self) -> PathBuf {
         self.root.join(format!(".s.PGSQL.{PORT}"))
     }
 

@@ -78,6 +78,11 @@ impl Cluster {
             }
             std::thread::sleep(INTERVAL);
         }
+        // It removes the file as the last thing that it does.
+        let file = self.postmaster_file();
+        if file.as_deref().and_then(first_number) == Some(pid.as_raw_nonzero().get()) {
+            return Err("it has ended without removing postmaster.pid".into());
+        }
         Ok(())
     }
 

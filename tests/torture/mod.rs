@@ -104,6 +104,8 @@ impl Torture {
             .setting("pg_incrbackup.rotate_size", "1MB")
             .setting("pg_incrbackup.reader", &self.reader)
             .setting("lock_timeout", "20s")
+            // As on a server that is in use.
+            .setting("wal_init_zero", "on")
             .environment("PG_INCRBACKUP_FAILPOINTS", "../failpoints")
             .back_up();
         cluster.keep_if_it_fails();
