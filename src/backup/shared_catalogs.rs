@@ -15,7 +15,7 @@ use crate::{settings, status, workers};
 /// The shared catalogs that pg_dumpall.c reads for roles and tablespaces (dumpRoles, dumpRoleMembership, dumpRoleGUCPrivs,
 /// dumpTablespaces, dumpUserConfig, buildShSecLabels), with the names of databases that settings of roles are for. Settings in
 /// scratch databases are not written (`scratch_settings`). Names may be invalid in this database's encoding: textsend() does
-/// not check them.
+/// not check them while client_encoding is that of the database (`session::be_neutral`).
 const READ: &str = "SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.textsend( \
       pg_catalog.concat_ws(E'\\n', $1, pg_catalog.string_agg(line, E'\\n' ORDER BY part, line COLLATE \"C\")))), 'hex') \
     FROM (SELECT 1 AS part, a::text AS line FROM pg_catalog.pg_authid a \
