@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// The newest chain's sets of globals, oldest first.
-fn sets(c: &Cluster) -> Vec<PathBuf> {
+pub(crate) fn sets(c: &Cluster) -> Vec<PathBuf> {
     let directory = c.chain_directory().join("globals");
     let listing = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut sets: Vec<PathBuf> = listing

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::PathBuf;
 
-use crate::globals::{newest, wait_until_at_rest};
+use crate::globals::{newest, sets, wait_until_at_rest};
 use harness::{give_to_server_user, wait_until, Cluster};
 
 /// Has pg_dumpall leave a line in this file for each run.
@@ -91,12 +91,8 @@ fn pg_dumpall_runs_only_when_roles_have_changed() {
 fn a_set_that_is_no_longer_what_was_written_is_not_taken_over() {
     let c = Cluster::backed_up();
     wait_until_at_rest(&c);
-    let sets = c.chain_directory().join("globals");
-    let set = fs::read_dir(sets)
-        .expect("there are sets")
-        .flatten()
-        .max_by_key(|set| set.file_name());
-    let path = set.expect("there is one").path().join("globals.sql");
+    let set = sets(&c).pop().expect("there is one");
+    let path = set.join("globals.sql");
     let text = fs::read_to_string(&path).expect("it is there");
     fs::write(
         &path,
@@ -109,4 +105,20 @@ fn a_set_that_is_no_longer_what_was_written_is_not_taken_over() {
         base.contains("at_rest") && !base.contains("forged"),
         "{base}"
     );
+
+    // Nor does one that cannot be read end the sets: what changes then is in the next, and incr_verify() names it.
+    for file in ["metadata.json", "database.sql"] {
+        let before = sets(&c);
+        let set = before.last().expect("there is one");
+        if file == "metadata.json" {
+            fs::write(set.join(file), "{").expect("it is ours");
+        } else {
+            fs::remove_file(set.join(file)).expect("it is ours");
+        }
+        wait_until_at_rest(&c);
+        assert!(sets(&c).len() > before.len());
+        let damaged = c.sql("SELECT file FROM incr_verify()");
+        let name = set.file_name().expect("it has one").to_string_lossy();
+        assert!(damaged.contains(name.as_ref()), "{damaged}");
+    }
 }
