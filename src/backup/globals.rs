@@ -153,7 +153,7 @@ fn look(chain: &ChainDir, is_first: bool) -> Result<Change, Failure> {
                 .catalogs
                 .filter(|now| Some(now) != facts.shared_catalogs.as_ref())
             {
-                shared_catalogs::note_same(newest, &now);
+                shared_catalogs::note_same(chain, newest, &now);
             }
             return Ok(read.change);
         }

@@ -50,7 +50,7 @@ pub fn dumped(chain: &ChainDir, fingerprint: &str) -> Option<Vec<u8>> {
     let newest = chain.globals_sets().ok()?.pop()?;
     let facts = Facts::of(chain, newest).ok()?;
     let is_its_own = facts.shared_catalogs.as_deref() == Some(fingerprint);
-    if !is_its_own && !is_noted_same(newest, fingerprint) {
+    if !is_its_own && !is_noted_same(chain, newest, fingerprint) {
         return None;
     }
     globals::globals_sql(chain, newest).ok()?
@@ -58,15 +58,18 @@ pub fn dumped(chain: &ChainDir, fingerprint: &str) -> Option<Vec<u8>> {
 
 /// A dump of catalogs with this fingerprint is what the set holds: what changed is not printed, or an earlier version wrote the
 /// set. In memory: a set is written once.
-pub fn note_same(set: GlobalsName, fingerprint: &str) {
+pub fn note_same(chain: &ChainDir, set: GlobalsName, fingerprint: &str) {
     status::update_existing(workers::served_database(), |entry| {
+        entry.globals.same_chain = chain.number;
         entry.globals.same_set = set.lsn.0;
         entry.globals.same_catalogs.set(fingerprint);
     });
 }
 
-fn is_noted_same(set: GlobalsName, fingerprint: &str) -> bool {
+fn is_noted_same(chain: &ChainDir, set: GlobalsName, fingerprint: &str) -> bool {
     let entry = status::read(workers::served_database()).unwrap_or_default();
     let globals = &entry.globals;
-    globals.same_set == set.lsn.0 && globals.same_catalogs.get() == fingerprint
+    globals.same_chain == chain.number
+        && globals.same_set == set.lsn.0
+        && globals.same_catalogs.get() == fingerprint
 }

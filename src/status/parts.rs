@@ -159,7 +159,9 @@ pub struct GlobalsStatus {
     pub done: u64,
     /// Count of cluster changes up to which the newest set is valid; 0 after a start of the server.
     pub changes_done: u64,
-    /// The set that a dump of catalogs with the fingerprint `same_catalogs` was equal to, though its own is another.
+    /// The set, of which chain, that a dump of catalogs with the fingerprint `same_catalogs` was equal to, though its own is
+    /// another. Two chains can have a set of the same LSN.
+    pub same_chain: u32,
     pub same_set: u64,
     pub same_catalogs: Text<64>,
     /// No worker is started before this time.
