@@ -181,6 +181,8 @@ pub struct BaseStatus {
     pub is_claimed: bool,
     /// Its job is incr_setup()'s.
     pub is_setup: bool,
+    /// Its setup has made or dropped the slot.
+    pub has_changed_slot: bool,
     /// It is one of the `base_workers` that may take a base now.
     pub has_turn: bool,
     /// Since when it waits for that; 0 if it does not.
@@ -269,9 +271,13 @@ impl BaseStatus {
         self.is_setup && self.phase != BasePhase::Expiring && self.is_running()
     }
 
-    /// True of a setup that was refused, or ended, before it had begun a base: whoever ran it was told, and no base has failed.
+    /// True of a setup that was refused, or ended, before it had changed the slot or begun a base: whoever ran it was told, and
+    /// no base has failed.
     pub fn is_refused_setup(&self) -> bool {
-        self.is_setup && self.phase == BasePhase::Failed && self.path.is_empty()
+        self.is_setup
+            && self.phase == BasePhase::Failed
+            && !self.has_changed_slot
+            && self.path.is_empty()
     }
 
     /// True while the slot of a setup waits for open transactions: it exists, and cannot be read yet.
