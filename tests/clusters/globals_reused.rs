@@ -72,6 +72,23 @@ fn pg_dumpall_runs_only_when_roles_have_changed() {
     assert_eq!(newest(&c, "globals.sql"), written);
     assert_eq!(globals_of_newest_base(&c), written);
 
+    // What is new only to the fingerprint is dumped once more, by a base and by the look after it, which notes it.
+    let other_name = c.root().join("bin/.").display().to_string();
+    c.set("pg_incrbackup.bin_directory", &format!("'{other_name}'"));
+    wait_until("the setting is read", || {
+        c.sql("SHOW pg_incrbackup.bin_directory") == other_name
+    });
+    let count = sets(&c).len();
+    c.sql("SELECT incr_dump()");
+    wait_until("the look has dumped as well", || runs() >= dumped + 2);
+    wait_until("the look is over", || {
+        c.is_true("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup globals'")
+    });
+    let dumped = runs();
+    c.sql("SELECT incr_dump()");
+    assert_eq!(runs(), dumped, "it is noted to be the same");
+    assert_eq!(sets(&c).len(), count);
+
     // No statement that the hook sees: found by the base, and by the look after it.
     c.sql("UPDATE pg_authid SET rolconnlimit = 7 WHERE rolname = 'clerk'; SELECT incr_dump()");
     assert!(globals_of_newest_base(&c).contains("CONNECTION LIMIT 7"));
