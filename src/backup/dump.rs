@@ -374,6 +374,8 @@ fn session_options() -> String {
         "client_min_messages=warning",
         "lc_messages=C",
         &encoding,
+        // pg_dump sets it; pg_dumpall does not, and writes VALID UNTIL of roles in it, which the target reads by its own.
+        "DateStyle=ISO",
         "quote_all_identifiers=off",
         "session_preload_libraries=",
         "local_preload_libraries=",

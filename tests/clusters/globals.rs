@@ -74,7 +74,8 @@ fn every_kind_of_change_is_noticed() {
     let app = c.database().to_string();
     for (sql, file, text) in [
         ("CREATE ROLE a; CREATE ROLE b".to_string(), "globals.sql", "CREATE ROLE b;"),
-        ("ALTER ROLE a VALID UNTIL '2031-01-01'".into(), "globals.sql", "2031-01-01"),
+        (format!("ALTER DATABASE {app} SET DateStyle = 'SQL, DMY'"), "database.sql", "DMY"),
+        ("ALTER ROLE a VALID UNTIL '2031-01-02'".into(), "globals.sql", "2031-01-02"),
         ("GRANT a TO b".into(), "globals.sql", "GRANT a TO b"),
         ("COMMENT ON ROLE a IS 'first letter'".into(), "globals.sql", "first letter"),
         ("ALTER ROLE a RENAME TO c".into(), "globals.sql", "CREATE ROLE c;"),
