@@ -311,8 +311,21 @@ impl Making {
 
     /// As of now: the newest set's while it is still true.
     fn globals_sql(&self, source: &Source) -> Result<Vec<u8>, Failure> {
-        let now = transaction::run(shared_catalogs::fingerprint)?;
-        shared_catalogs::dumped(&self.chain, &now).map_or_else(|| dump::globals(source), Ok)
+        let written = match transaction::run(shared_catalogs::fingerprint) {
+            Ok(now) => shared_catalogs::dumped(&self.chain, &now),
+            Err(failure) if failure.code == PgSqlErrorCode::ERRCODE_QUERY_CANCELED => {
+                return Err(failure)
+            }
+            // It only saves a dump, and the base is nearly there.
+            Err(failure) => {
+                title::log(&format!(
+                    "dumping roles and tablespaces, whether they have changed or not: {}",
+                    failure.in_full()
+                ));
+                None
+            }
+        };
+        written.map_or_else(|| dump::globals(source), Ok)
     }
 
     fn metadata(&self, properties: Properties) -> Metadata {

@@ -89,6 +89,11 @@ pub fn identities_set(count: usize) {
     update(|base| base.identities = count as u32);
 }
 
+/// This setup has made or dropped the slot: if it fails from now on, it is not as if it had been refused.
+pub fn slot_is_changed() {
+    update(|base| base.has_changed_slot = true);
+}
+
 /// How many tables there are to dump, and how large they are.
 pub fn tables(count: u32, bytes: u64) {
     update(|base| (base.tables, base.total_bytes) = (count, bytes));

@@ -361,6 +361,8 @@ pub fn conninfo(database: &[u8]) -> OsString {
 /// Settings of pg_dump's sessions: settings of the database or a role must neither make a session fail nor
 /// change its results. pg_dump sets the others itself.
 fn session_options() -> String {
+    // The encoding of all text in an archive; what another lacks could not be dumped.
+    let encoding = format!("client_encoding={}", server::database_encoding());
     let mut settings = vec![
         "role=none",
         "search_path=pg_catalog,pg_temp",
@@ -371,6 +373,9 @@ fn session_options() -> String {
         "default_transaction_deferrable=off",
         "client_min_messages=warning",
         "lc_messages=C",
+        &encoding,
+        // pg_dump sets it; pg_dumpall does not, and writes VALID UNTIL of roles in it, which the target reads by its own.
+        "DateStyle=ISO",
         "quote_all_identifiers=off",
         "session_preload_libraries=",
         "local_preload_libraries=",

@@ -21,6 +21,7 @@
 use std::time::{Duration, Instant};
 
 use archive::globals::{self, Content, Facts};
+use archive::layout::GlobalsName;
 use archive::{time, ChainDir, Lsn};
 use chrono::DateTime;
 use pgrx::bgworkers::DynamicBackgroundWorker;
@@ -147,15 +148,12 @@ fn look(chain: &ChainDir, is_first: bool) -> Result<Change, Failure> {
     transaction::run(|| look_for_prepared(is_first))?;
     let newest = chain.globals_sets()?.pop();
     if let Some(newest) = newest {
-        let facts = Facts::of(chain, newest)?;
-        let is_same = Content::read(chain, newest)?.says_the_same_as(&read.content)
-            && facts.roles_by_oid == read.roles.by_oid;
-        if is_same {
+        if let Some(facts) = facts_if_same(chain, newest, &read) {
             if let Some(now) = read
                 .catalogs
                 .filter(|now| Some(now) != facts.shared_catalogs.as_ref())
             {
-                shared_catalogs::note_same(newest, &now);
+                shared_catalogs::note_same(chain, newest, &now);
             }
             return Ok(read.change);
         }
@@ -173,6 +171,16 @@ fn look(chain: &ChainDir, is_first: bool) -> Result<Change, Failure> {
     globals::write(chain, &read.content, &facts)?;
     crate::offsite::want(server::my_database());
     Ok(read.change)
+}
+
+/// The facts of a set that says what was read now. One that is damaged does not: the next one is written, and incr_verify() names
+/// it.
+fn facts_if_same(chain: &ChainDir, set: GlobalsName, read: &Read) -> Option<Facts> {
+    let facts = Facts::of(chain, set).ok()?;
+    let written = Content::read(chain, set).ok()?;
+    let is_same =
+        written.says_the_same_as(&read.content) && facts.roles_by_oid == read.roles.by_oid;
+    is_same.then_some(facts)
 }
 
 /// What a set would hold now.

@@ -115,6 +115,7 @@ fn create(
         slot_start_lsn: Lsn(slot.start_lsn),
     })?;
     slot.persist();
+    board::slot_is_changed();
     board::enter(BasePhase::WaitingForTurn);
     globals::want(database);
     Ok((slot, chain))
@@ -136,7 +137,10 @@ fn resume(database: pg_sys::Oid) {
 /// Ends the chain and drops its slot, for incr_setup(new_chain => true). A slot that was copied with the
 /// server is dropped when the archive is taken over.
 fn end_chain(database: pg_sys::Oid, name: &str, owned: &Owned) -> Result<(), Failure> {
-    drop_slot(database, name)?;
+    if workers::has_slot(database) {
+        drop_slot(database, name)?;
+        board::slot_is_changed();
+    }
     if let Some(mut chain) = owned.served_chain()? {
         chain.end_here("replaced by incr_setup(new_chain => true)")?;
     }

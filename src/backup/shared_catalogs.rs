@@ -15,7 +15,7 @@ use crate::{settings, status, workers};
 /// The shared catalogs that pg_dumpall.c reads for roles and tablespaces (dumpRoles, dumpRoleMembership, dumpRoleGUCPrivs,
 /// dumpTablespaces, dumpUserConfig, buildShSecLabels), with the names of databases that settings of roles are for. Settings in
 /// scratch databases are not written (`scratch_settings`). Names may be invalid in this database's encoding: textsend() does
-/// not check them.
+/// not check them while client_encoding is that of the database (`session::be_neutral`).
 const READ: &str = "SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.textsend( \
       pg_catalog.concat_ws(E'\\n', $1, pg_catalog.string_agg(line, E'\\n' ORDER BY part, line COLLATE \"C\")))), 'hex') \
     FROM (SELECT 1 AS part, a::text AS line FROM pg_catalog.pg_authid a \
@@ -50,7 +50,7 @@ pub fn dumped(chain: &ChainDir, fingerprint: &str) -> Option<Vec<u8>> {
     let newest = chain.globals_sets().ok()?.pop()?;
     let facts = Facts::of(chain, newest).ok()?;
     let is_its_own = facts.shared_catalogs.as_deref() == Some(fingerprint);
-    if !is_its_own && !is_noted_same(newest, fingerprint) {
+    if !is_its_own && !is_noted_same(chain, newest, fingerprint) {
         return None;
     }
     globals::globals_sql(chain, newest).ok()?
@@ -58,15 +58,18 @@ pub fn dumped(chain: &ChainDir, fingerprint: &str) -> Option<Vec<u8>> {
 
 /// A dump of catalogs with this fingerprint is what the set holds: what changed is not printed, or an earlier version wrote the
 /// set. In memory: a set is written once.
-pub fn note_same(set: GlobalsName, fingerprint: &str) {
+pub fn note_same(chain: &ChainDir, set: GlobalsName, fingerprint: &str) {
     status::update_existing(workers::served_database(), |entry| {
+        entry.globals.same_chain = chain.number;
         entry.globals.same_set = set.lsn.0;
         entry.globals.same_catalogs.set(fingerprint);
     });
 }
 
-fn is_noted_same(set: GlobalsName, fingerprint: &str) -> bool {
+fn is_noted_same(chain: &ChainDir, set: GlobalsName, fingerprint: &str) -> bool {
     let entry = status::read(workers::served_database()).unwrap_or_default();
     let globals = &entry.globals;
-    globals.same_set == set.lsn.0 && globals.same_catalogs.get() == fingerprint
+    globals.same_chain == chain.number
+        && globals.same_set == set.lsn.0
+        && globals.same_catalogs.get() == fingerprint
 }

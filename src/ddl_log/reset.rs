@@ -22,8 +22,13 @@ use crate::{lost_extension, replica_identity, workers};
 /// those made after incr_teardown(), or locked then. Afterwards nobody knows any more which ones we have set. They get it back
 /// as well where a statement takes the extension along: with its schema, or with what its owner owns.
 pub fn before_drop(statement: &Statement) {
-    if ddl::schema::drops_with_extension(statement) && !workers::has_slot(server::my_database()) {
-        return give_back();
+    let has_slot = || workers::has_slot(server::my_database());
+    if ddl::schema::drops_with_extension(statement) {
+        // Locked as by the drop itself; a setup may have made a slot while this waited.
+        if !has_slot() && extension::lock() && !has_slot() {
+            give_back();
+        }
+        return;
     }
     let is_drop = statement.node_tag() == pg_sys::NodeTag::T_DropStmt;
     let names_ours = || {
@@ -35,7 +40,17 @@ pub fn before_drop(statement: &Statement) {
     if !is_drop || !names_ours() {
         return;
     }
-    if workers::has_slot(server::my_database()) {
+    refuse_while(has_slot());
+    // Who may not drop it gets PostgreSQL's error, and has locked nobody's tables before.
+    if !extension::lock_to_drop() {
+        return;
+    }
+    refuse_while(has_slot());
+    give_back();
+}
+
+fn refuse_while(is_backed_up: bool) {
+    if is_backed_up {
         let code = PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST;
         Failure::new(
             code,
@@ -44,11 +59,6 @@ pub fn before_drop(statement: &Statement) {
         .hint("Run SELECT incr_teardown() first; it keeps the files.")
         .raise();
     }
-    // Who may not drop it gets PostgreSQL's error, and has locked nobody's tables before.
-    if !extension::lock_to_drop() {
-        return;
-    }
-    give_back();
 }
 
 fn give_back() {

@@ -16,7 +16,7 @@ use super::{cluster, Row};
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::status::{self, DatabaseStatus, Phase};
-use crate::{drill, place, settings};
+use crate::{backup, drill, place, settings};
 
 /// One database.
 pub struct Metrics {
@@ -24,7 +24,7 @@ pub struct Metrics {
     pub health: Row,
     /// The board's entry; `None` if its capture was not started since the server's start.
     pub status: Option<DatabaseStatus>,
-    /// `None` if its backup was ended on purpose: nothing is to be captured.
+    /// `None` if nothing is to be captured: on a standby, after incr_teardown(), and where the database is excluded.
     pub is_capturing: Option<bool>,
     pub base: Option<BaseFigures>,
     /// Number of consecutive failures of bases.
@@ -49,15 +49,16 @@ pub fn report() -> Result<Vec<Metrics>, Failure> {
 
 fn of(health: Row) -> Metrics {
     let database = health.database_oid;
-    // If capture was stopped on purpose, bases and drills are not expected.
-    let has_ended = health.wal_status.is_none() && !health.is_chain_broken;
+    // Without a slot, and without one to miss, bases and drills are not expected.
+    let is_without_slot = health.wal_status.is_none() && !health.is_chain_broken;
     let status = status::read(database).filter(|entry| entry.started_at != 0);
     let is_capturing = status.is_some_and(|entry| is_capturing(&entry));
+    let is_to_capture = !is_without_slot || is_to_capture(database);
     Metrics {
-        is_capturing: (!has_ended).then_some(is_capturing),
-        base: newest_base(database).filter(|_| !has_ended),
+        is_capturing: is_to_capture.then_some(is_capturing),
+        base: newest_base(database).filter(|_| !is_without_slot),
         base_failures: status.map(|entry| entry.base.failures),
-        drill: last_drill(database).filter(|_| !has_ended),
+        drill: last_drill(database).filter(|_| !is_without_slot),
         archive_failures: health
             .archive_lag
             .and(status)
@@ -65,6 +66,18 @@ fn of(health: Row) -> Metrics {
         status,
         health,
     }
+}
+
+/// Of a database without a slot whose chain is not broken. Where a setup fails, or the slot was lost, something
+/// is to be captured and is not.
+fn is_to_capture(database: pg_sys::Oid) -> bool {
+    let name = server::database_name(database).unwrap_or_default();
+    if server::is_in_recovery() || settings::databases().excludes(&name) {
+        return false;
+    }
+    let chain = place::latest_chain(database).ok().flatten();
+    let end = chain.and_then(|chain| chain.info.ended);
+    end.is_none_or(|end| end.reason != backup::TORN_DOWN)
 }
 
 fn is_capturing(entry: &DatabaseStatus) -> bool {

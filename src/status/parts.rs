@@ -159,7 +159,9 @@ pub struct GlobalsStatus {
     pub done: u64,
     /// Count of cluster changes up to which the newest set is valid; 0 after a start of the server.
     pub changes_done: u64,
-    /// The set that a dump of catalogs with the fingerprint `same_catalogs` was equal to, though its own is another.
+    /// The set, of which chain, that a dump of catalogs with the fingerprint `same_catalogs` was equal to, though its own is
+    /// another. Two chains can have a set of the same LSN.
+    pub same_chain: u32,
     pub same_set: u64,
     pub same_catalogs: Text<64>,
     /// No worker is started before this time.
@@ -179,6 +181,8 @@ pub struct BaseStatus {
     pub is_claimed: bool,
     /// Its job is incr_setup()'s.
     pub is_setup: bool,
+    /// Its setup has made or dropped the slot.
+    pub has_changed_slot: bool,
     /// It is one of the `base_workers` that may take a base now.
     pub has_turn: bool,
     /// Since when it waits for that; 0 if it does not.
@@ -267,9 +271,13 @@ impl BaseStatus {
         self.is_setup && self.phase != BasePhase::Expiring && self.is_running()
     }
 
-    /// True of a setup that was refused, or ended, before it had begun a base: whoever ran it was told, and no base has failed.
+    /// True of a setup that was refused, or ended, before it had changed the slot or begun a base: whoever ran it was told, and
+    /// no base has failed.
     pub fn is_refused_setup(&self) -> bool {
-        self.is_setup && self.phase == BasePhase::Failed && self.path.is_empty()
+        self.is_setup
+            && self.phase == BasePhase::Failed
+            && !self.has_changed_slot
+            && self.path.is_empty()
     }
 
     /// True while the slot of a setup waits for open transactions: it exists, and cannot be read yet.

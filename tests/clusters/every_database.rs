@@ -141,6 +141,20 @@ fn a_setup_that_fails_says_once_what_is_missing_and_is_tried_again() {
     });
     c.sql_in("postgres", "DROP DATABASE other");
     assert_eq!(health(&c, "postgres", "other"), "");
+
+    // What somebody has ended is not to be captured; what is to be set up, and is not, stands still.
+    let capturing = || {
+        let sql = "SELECT capturing FROM incr_metrics() WHERE database = 'app'";
+        c.sql_in("postgres", sql)
+    };
+    let chain = c.chain_directory();
+    assert_eq!(capturing(), "t");
+    c.sql("SELECT incr_teardown()");
+    assert_eq!(capturing(), "");
+    c.sql("SELECT pg_create_physical_replication_slot('the_only_one')");
+    std::fs::remove_dir_all(chain).expect("it can be removed");
+    says("app", "max_replication_slots");
+    assert_eq!(capturing(), "f");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// The newest chain's sets of globals, oldest first.
-fn sets(c: &Cluster) -> Vec<PathBuf> {
+pub(crate) fn sets(c: &Cluster) -> Vec<PathBuf> {
     let directory = c.chain_directory().join("globals");
     let listing = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut sets: Vec<PathBuf> = listing
@@ -74,7 +74,8 @@ fn every_kind_of_change_is_noticed() {
     let app = c.database().to_string();
     for (sql, file, text) in [
         ("CREATE ROLE a; CREATE ROLE b".to_string(), "globals.sql", "CREATE ROLE b;"),
-        ("ALTER ROLE a VALID UNTIL '2031-01-01'".into(), "globals.sql", "2031-01-01"),
+        (format!("ALTER DATABASE {app} SET DateStyle = 'SQL, DMY'"), "database.sql", "DMY"),
+        ("ALTER ROLE a VALID UNTIL '2031-01-02'".into(), "globals.sql", "2031-01-02"),
         ("GRANT a TO b".into(), "globals.sql", "GRANT a TO b"),
         ("COMMENT ON ROLE a IS 'first letter'".into(), "globals.sql", "first letter"),
         ("ALTER ROLE a RENAME TO c".into(), "globals.sql", "CREATE ROLE c;"),

@@ -96,12 +96,34 @@ fn a_setup_that_is_refused_is_not_a_failed_base() {
         "{}",
         c.health()
     );
-    c.sql_error("SELECT * FROM incr_setup(new_chain => true)");
-    assert!(
-        c.health().contains("the last base backup failed"),
-        "{}",
-        c.health()
-    );
+    c.set("pg_incrbackup.bin_directory", "''");
+    wait_until("the setting is read", || {
+        c.sql("SHOW pg_incrbackup.bin_directory").is_empty()
+    });
+    std::fs::rename(&archive, &away).expect("it is ours");
+    let error = c.sql_error("SELECT * FROM incr_setup()");
+    assert!(error.text.contains("does not contain its chain"), "{error}");
+    std::fs::rename(&away, &archive).expect("it is ours");
+    assert_eq!(c.sql(failures), "1");
+    let told =
+        "the last base backup failed, before an incr_setup() that was refused: see the server log";
+    assert!(c.health().contains(told), "{}", c.health());
+
+    // Nor is one refused that has dropped the slot, and waits for a transaction before it has another.
+    let mut open = c.session();
+    open.run("BEGIN; SELECT pg_current_xact_id()");
+    let mut setup = c.session();
+    setup.send("SELECT * FROM incr_setup(new_chain => true)");
+    wait_until("the slot is being created", || {
+        c.is_true(
+            "SELECT true FROM incr_status() WHERE worker = 'base' AND state = 'creating the slot'",
+        )
+    });
+    c.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup base'");
+    let output = setup.finish();
+    assert!(output.contains("was stopped"), "{output}");
+    assert_eq!(c.sql(failures), "2");
+    open.run("COMMIT");
 }
 
 #[test]

@@ -337,13 +337,17 @@ fn a_table_that_is_locked_keeps_its_identity_until_it_is_free() {
     assert_eq!(c.sql(IDENTITIES), "keylessd");
 
     // The extension that goes with its schema, or with its owner, leaves as much.
-    c.sql("CREATE ROLE chief SUPERUSER; CREATE SCHEMA of_chief AUTHORIZATION chief");
+    c.sql("CREATE ROLE chief SUPERUSER; CREATE ROLE other_chief SUPERUSER; CREATE ROLE deputy IN ROLE chief;
+           CREATE SCHEMA of_chief AUTHORIZATION chief");
     for end in ["DROP SCHEMA ours CASCADE", "DROP OWNED BY chief"] {
         c.sql("CREATE SCHEMA ours; SET ROLE chief; CREATE EXTENSION pg_incrbackup SCHEMA ours");
         c.sql("CREATE TABLE in_between (a int)");
         assert_eq!(c.sql(IDENTITIES), "in_betweenf keylessd", "before {end}");
         let error = c.sql_error(&format!("SET ROLE stranger; {end}"));
         assert_eq!(error.sqlstate, "42501", "{error}");
+        // Neither owns anything here: the extension stays, and so does what it has set.
+        c.sql("DROP OWNED BY other_chief, deputy");
+        assert_eq!(c.sql(IDENTITIES), "in_betweenf keylessd", "before {end}");
         c.sql(end);
         assert_eq!(c.sql(IDENTITIES), "in_betweend keylessd", "{end}");
         c.sql("DROP TABLE in_between; DROP SCHEMA IF EXISTS ours");

@@ -1,6 +1,6 @@
 //! "The row is gone, and nobody did it." With record_who a transaction says whose it was, and nobody else's.
 
-use harness::{program, Cluster};
+use harness::{program, wait_until, Cluster};
 
 const TILL: &str = "till 3; DROP TABLE t; --\u{e4}";
 
@@ -103,6 +103,11 @@ fn a_transaction_says_whose_it_was() {
 
     // Where the message itself is what no longer fits into memory, it is spilled with the changes: in one of these transactions,
     // each a row larger.
+    let spilled = || -> u64 {
+        let told = c.sql("SELECT sum(spill_txns) FROM pg_stat_replication_slots");
+        told.parse().expect("a number")
+    };
+    let before = spilled();
     c.sql(
         "CREATE TABLE u (n int, i int, PRIMARY KEY (n, i));
          DO $$ BEGIN FOR n IN 300..500 LOOP INSERT INTO u SELECT n, i FROM generate_series(1, n) i; COMMIT; END LOOP; END $$",
@@ -112,14 +117,25 @@ fn a_transaction_says_whose_it_was() {
         "SET client_min_messages = warning; SELECT count(DISTINCT xid) FROM incr_changes('u', operation => 'insert') WHERE role IS NULL",
     );
     assert_eq!(unknown, "0");
+    wait_until("some were spilled", || spilled() > before);
     assert!(!c.log().contains("is not in the files"), "{}", c.log());
 
-    // One that was prepared is spilled by what others do meanwhile, whose DDL leaves a file for each segment of WAL behind it.
+    // One that was prepared is spilled by what others do meanwhile, whose DDL fills the memory again, and leaves a file for each
+    // segment of WAL behind it: more of them than would be read if they held changes.
     as_alice("BEGIN; INSERT INTO t SELECT i, 'prepared' FROM generate_series(50000, 50249) i; PREPARE TRANSACTION 'q'");
+    c.sql("INSERT INTO t SELECT i, 'others' FROM generate_series(60000, 60149) i");
     c.sql(
-        "INSERT INTO t SELECT i, 'others' FROM generate_series(60000, 60149) i;
-         SELECT pg_switch_wal(); CREATE TABLE later (a int); SELECT pg_switch_wal(); CREATE TABLE latest (a int)",
+        "DO $$ BEGIN FOR n IN 1..300 LOOP
+           EXECUTE format('ALTER TABLE u SET (fillfactor = %s)', 50 + n % 50); COMMIT;
+           IF n % 50 = 0 THEN PERFORM pg_switch_wal(); END IF;
+         END LOOP; END $$",
     );
+    c.flush();
+    let files = c.sql(
+        "SELECT count(*) FROM pg_prepared_xacts, pg_replication_slots, pg_ls_dir('pg_replslot/' || slot_name) AS file
+         WHERE gid = 'q' AND file LIKE 'xid-' || transaction || '-lsn-%'",
+    );
+    assert!(files.parse::<u32>().expect("a number") > 5, "{files}");
     c.sql("COMMIT PREPARED 'q'");
     c.flush();
     assert_eq!(made_by("50000"), alice);

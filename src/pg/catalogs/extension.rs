@@ -9,6 +9,7 @@ use crate::pg::decoding::relation;
 
 /// Attribute numbers of pg_extension (catalog/pg_extension.h).
 const ANUM_OID: i16 = 1;
+const ANUM_EXTOWNER: NonZeroUsize = NonZeroUsize::new(3).expect("not zero");
 const ANUM_EXTVERSION: NonZeroUsize = NonZeroUsize::new(6).expect("not zero");
 const ANUM_EXTCONFIG: NonZeroUsize = NonZeroUsize::new(7).expect("not zero");
 
@@ -24,7 +25,12 @@ pub fn own_oid() -> Option<pg_sys::Oid> {
 pub fn lock_to_drop() -> bool {
     // SAFETY: the role that runs the statement.
     let role = unsafe { pg_sys::GetUserId() };
-    let Some(extension) = own_oid().filter(|oid| is_owner(*oid, role)) else {
+    own_oid().is_some_and(|oid| is_owner(oid, role)) && lock()
+}
+
+/// The same for a statement that takes it along, whoever owns it.
+pub fn lock() -> bool {
+    let Some(extension) = own_oid() else {
         return false;
     };
     // SAFETY: a lock of an object by OID, until the end of the transaction.
@@ -35,8 +41,14 @@ pub fn lock_to_drop() -> bool {
     own_oid() == Some(extension)
 }
 
+/// The role that owns it, as DROP OWNED sees it: no superuser and no member counts.
+pub fn owner(extension: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let read = |value: pg_sys::Datum| Some(pg_sys::Oid::from(value.value() as u32));
+    attribute(extension, ANUM_EXTOWNER, read)
+}
+
 /// True if the role owns the extension, is a member of its owner, or a superuser.
-pub fn is_owner(extension: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+fn is_owner(extension: pg_sys::Oid, role: pg_sys::Oid) -> bool {
     // SAFETY: catalog look-ups by OID.
     unsafe {
         #[cfg(feature = "pg15")]

@@ -35,7 +35,8 @@ pub fn may_drop_extension(statement: &Statement) -> bool {
 }
 
 /// True for DROP SCHEMA … CASCADE of this extension's schema and for DROP OWNED BY its owner, or that of its schema, if the
-/// current role may run it: the extension goes along. What a superuser or a member owns counts as well.
+/// current role may run it: the extension goes along. DROP OWNED drops nothing of a role that only is a member of its owner, or
+/// a superuser.
 pub fn drops_with_extension(statement: &Statement) -> bool {
     use pg_sys::NodeTag::{T_DropOwnedStmt, T_DropStmt};
     let Some(extension) = extension::own_oid() else {
@@ -57,14 +58,29 @@ pub fn drops_with_extension(statement: &Statement) -> bool {
         let Some(drop) = statement.as_a::<pg_sys::DropOwnedStmt>(T_DropOwnedStmt) else {
             return false;
         };
+        let owners = [extension::owner(extension), owner(schema)];
         super::node::items::<pg_sys::RoleSpec>(drop.roles)
             .into_iter()
             .map(|role| pg_sys::get_rolespec_oid(role, true))
             .any(|role| {
-                role != pg_sys::InvalidOid
-                    && pg_sys::has_privs_of_role(pg_sys::GetUserId(), role)
-                    && (owns_schema(schema, role) || extension::is_owner(extension, role))
+                owners.contains(&Some(role)) && pg_sys::has_privs_of_role(pg_sys::GetUserId(), role)
             })
+    }
+}
+
+fn owner(schema: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: a look-up by OID; the row is read before it is released.
+    unsafe {
+        let row = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::NAMESPACEOID as i32,
+            pg_sys::Datum::from(schema),
+        );
+        if row.is_null() {
+            return None;
+        }
+        let owner = (*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_namespace>(row)).nspowner;
+        pg_sys::ReleaseSysCache(row);
+        Some(owner)
     }
 }
 

@@ -13,23 +13,36 @@ use std::path::{Path, PathBuf};
 use pgrx::prelude::*;
 
 use super::who::{Change, MOST_BEHIND, SIZES};
+use crate::pg::server::signals;
 
 /// Of a message that may be ours: two names of 64 bytes percent-encoded, an address, and what is around them.
 const LONGEST_MESSAGE: usize = 4096;
 
+/// So many files that hold changes are read: one is enough, unless PostgreSQL has changed much of the catalogs behind the message.
+/// A transaction without one may have gigabytes of changes without values, which do not count in [`MOST_BEHIND`].
+const MOST_FILES: usize = 4;
+
+/// An interruption point comes after so many changes of a file.
+const UNINTERRUPTED: usize = 4096;
+
 /// The last message that `read` understands among those of the transaction, if no more than [`MOST_BEHIND`] rows and messages
-/// come after it; `behind` of them are known.
+/// come after it, and no more files than [`MOST_FILES`]; `behind` of the rows and messages are known.
 pub fn last_message<R>(
     xid: pg_sys::TransactionId,
     mut behind: usize,
     read: impl Fn(&CStr, &[u8]) -> Option<R>,
 ) -> Option<R> {
     // A prepared transaction has a small file behind the others for each segment in which somebody has committed DDL.
+    let mut files = 0;
     for path in files_of(xid).into_iter().rev() {
-        let (found, rows) = in_file(&path, &read)?;
-        behind += rows;
-        if found.is_some() || behind > MOST_BEHIND {
-            return found.filter(|_| behind <= MOST_BEHIND);
+        let file = in_file(&path, &read)?;
+        behind += file.behind;
+        if file.found.is_some() || behind > MOST_BEHIND {
+            return file.found.filter(|_| behind <= MOST_BEHIND);
+        }
+        files += usize::from(file.has_changes);
+        if files == MOST_FILES {
+            break;
         }
     }
     None
@@ -61,15 +74,25 @@ fn files_of(xid: pg_sys::TransactionId) -> Vec<PathBuf> {
     files.into_iter().map(|(_, path)| path).collect()
 }
 
-/// The last such message of a file, and how many rows and messages come after it, or are in the file.
-fn in_file<R>(
-    path: &Path,
-    read: &impl Fn(&CStr, &[u8]) -> Option<R>,
-) -> Option<(Option<R>, usize)> {
+struct InFile<R> {
+    /// The last such message.
+    found: Option<R>,
+    /// How many rows and messages come after it, or are in the file.
+    behind: usize,
+    /// It holds more than what other transactions have added.
+    has_changes: bool,
+}
+
+fn in_file<R>(path: &Path, read: &impl Fn(&CStr, &[u8]) -> Option<R>) -> Option<InFile<R>> {
     let mut file = BufReader::with_capacity(64 * 1024, File::open(path).ok()?);
-    let (mut found, mut behind) = (None, 0);
+    let (mut found, mut behind, mut has_changes, mut count) = (None, 0, false, 0_usize);
     let mut size = [0; size_of::<pg_sys::Size>()];
     while file.read_exact(&mut size).is_ok() {
+        if count.is_multiple_of(UNINTERRUPTED) {
+            // An error unwinds, which closes the file.
+            signals::look_for_interrupts();
+        }
+        count += 1;
         let mut rest = usize::from_ne_bytes(size).checked_sub(size.len())?;
         let mut bytes = [0; size_of::<Change>()];
         file.read_exact(&mut bytes).ok()?;
@@ -77,6 +100,7 @@ fn in_file<R>(
         // SAFETY: as many bytes as the type has, and any bytes are one: of pointers only whether they are null is looked at.
         let change: Change = unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) };
         behind += usize::from(change.is_of_others());
+        has_changes |= !change.is_added_by_others();
         if change.is_message() && rest <= LONGEST_MESSAGE {
             let mut text = vec![0; rest];
             file.read_exact(&mut text).ok()?;
@@ -87,7 +111,11 @@ fn in_file<R>(
             file.seek_relative(rest.try_into().ok()?).ok()?;
         }
     }
-    Some((found, behind))
+    Some(InFile {
+        found,
+        behind,
+        has_changes,
+    })
 }
 
 /// Prefix and text of a message, each behind its length; `bytes` begin where [`Change`] ends.

@@ -189,6 +189,16 @@ impl Change {
         }
     }
 
+    /// True for what a commit of another transaction adds to this one. (Its own DDL has both as well.)
+    pub(super) fn is_added_by_others(&self) -> bool {
+        use pg_sys::ReorderBufferChangeType::*;
+        [
+            REORDER_BUFFER_CHANGE_INTERNAL_SNAPSHOT,
+            REORDER_BUFFER_CHANGE_INVALIDATION,
+        ]
+        .contains(&self.action)
+    }
+
     pub(super) fn is_message(&self) -> bool {
         self.action == pg_sys::ReorderBufferChangeType::REORDER_BUFFER_CHANGE_MESSAGE
     }

@@ -24,7 +24,7 @@ thread_local! {
 
 /// Settings of our sessions that must not be inherited. ALTER DATABASE and ALTER ROLE … SET affect background
 /// workers, and the owner of a database may use the former: a role with fewer privileges, a search path with
-/// operators of theirs, a read-only transaction.
+/// operators of theirs, a read-only transaction. (Those of `client_encoding`: see [`be_neutral`].)
 const NEUTRAL: [(&CStr, &CStr); 25] = [
     (c"role", c"none"),
     (c"search_path", c"pg_catalog, pg_temp"),
@@ -67,6 +67,9 @@ pub fn be_neutral() {
             let superuser = pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
             pg_sys::SetSessionAuthorization(superuser, true);
         }
+        // textsend() converts to it, which fails for what the other encoding lacks. Without a database there is none to
+        // convert from.
+        set_text(c"client_encoding", &super::database_encoding());
     }
     for (name, value) in NEUTRAL {
         if super::guc::value(name).is_some() {
