@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 
 use super::{ensure_same_version, or_raise};
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, transaction};
+use crate::pg::server::{self, signals, transaction};
 use crate::pg::text::ServerText;
 use crate::pg::types::lsn::PgLsn;
 use crate::pg::types::sql_types::{RegClass, StoredJsonb, Xid8};
@@ -120,10 +120,12 @@ fn rows(
 /// How far the files reach back, and what is missing.
 pub(super) fn tell(first_commit: Option<Time>, problems: &[String]) {
     if let Some(first) = first_commit {
-        notice!(
-            "the segments reach back to {} UTC; earlier changes are in base backups only",
-            archive_query::report::text::moment(first)
-        );
+        let first = archive_query::report::text::moment(first);
+        signals::telling(|| {
+            notice!(
+                "the segments reach back to {first} UTC; earlier changes are in base backups only"
+            );
+        });
     }
     for problem in problems.iter().take(MOST_WARNINGS) {
         let code = PgSqlErrorCode::ERRCODE_WARNING;

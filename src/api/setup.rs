@@ -11,7 +11,7 @@ use super::{requests, restore_command};
 use crate::backup::{self, Job};
 use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, transaction};
+use crate::pg::server::{self, signals, transaction};
 use crate::replica_identity::{self, Left};
 use crate::status::{self, Phase};
 use crate::{place, preflight, settings, workers};
@@ -169,12 +169,14 @@ fn take_back_setup(database: pg_sys::Oid) -> Result<String, Failure> {
 fn name_left(left: Vec<Left>) {
     let unnamed = left.len().saturating_sub(MOST_NOTICES);
     if unnamed > 0 {
-        notice!(
-            "{unnamed} more tables are locked and keep the replica identity that pg_incrbackup set"
-        );
+        signals::telling(|| {
+            notice!(
+                "{unnamed} more tables are locked and keep the replica identity that pg_incrbackup set"
+            );
+        });
     }
     for table in left.into_iter().take(MOST_NOTICES) {
-        notice!("{table}");
+        signals::telling(|| notice!("{table}"));
     }
 }
 

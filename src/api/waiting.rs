@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use crate::backup::holders::{self, Detail};
 use crate::backup::Started;
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, query, transaction};
+use crate::pg::server::{self, query, signals, transaction};
 use crate::status::{self, BasePhase};
 
 const POLL: Duration = Duration::from_millis(50);
@@ -117,7 +117,7 @@ fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<bool, Failu
         _ => String::new(),
     };
     if !said.is_empty() {
-        notice!("{function} waits for {said}");
+        signals::telling(|| notice!("{function} waits for {said}"));
     }
     Ok(!said.is_empty())
 }

@@ -16,7 +16,7 @@ use pgrx::prelude::*;
 use super::error::{CaptureError, Result};
 use super::losses::Losses;
 use crate::output_plugin::frame::{self, Frame};
-use crate::pg::server::title;
+use crate::pg::server::{signals, title};
 use crate::pg::types::xid;
 use crate::status::{self, DatabaseStatus};
 use crate::workers::shutdown;
@@ -235,11 +235,8 @@ impl Journal {
         self.flags = self.flags.saturating_add(1);
         if is_ddl || self.flags <= LOGGED_FLAGS {
             let text = String::from_utf8_lossy(reason);
-            warning!(
-                "{}: {text}; the change is flagged in {}",
-                title::own(),
-                self.file()
-            );
+            let (own, file) = (title::own(), self.file());
+            signals::telling(|| warning!("{own}: {text}; the change is flagged in {file}"));
         }
     }
 
@@ -250,11 +247,10 @@ impl Journal {
         self.appender.commit()?;
         let flags = std::mem::take(&mut self.flags);
         if flags > LOGGED_FLAGS {
-            warning!(
-                "{}: {flags} changes of one transaction are flagged in {}",
-                title::own(),
-                self.file()
-            );
+            let (own, file) = (title::own(), self.file());
+            signals::telling(|| {
+                warning!("{own}: {flags} changes of one transaction are flagged in {file}");
+            });
         }
         self.oldest_unsynced = self.oldest_unsynced.or(self.commit_time);
         self.newest_written = self.commit_time.take().or(self.newest_written);

@@ -14,7 +14,7 @@ use crate::pg::ddl::ddl_history::HistoryTable;
 use crate::pg::ddl::statement::Statement;
 use crate::pg::ddl::subtransaction::attempt;
 use crate::pg::failure::Failure;
-use crate::pg::server;
+use crate::pg::server::{self, signals};
 use crate::{lost_extension, replica_identity, workers};
 
 /// Before DROP EXTENSION of ours: refuses it while the database is backed up, since it would leave a slot that retains
@@ -64,7 +64,7 @@ fn refuse_while(is_backed_up: bool) {
 fn give_back() {
     let (_, left) = replica_identity::give_back();
     for table in left {
-        notice!("{table}");
+        signals::telling(|| notice!("{table}"));
     }
 }
 

@@ -25,7 +25,7 @@ use crate::backup::{Due, NewestBases};
 use crate::drill::{CleanUp, LastDrills};
 use crate::indexing::Indexing;
 use crate::pg::catalogs::databases;
-use crate::pg::server::{self, title, wake};
+use crate::pg::server::{self, signals, title, wake};
 use crate::status::{self, Phase};
 use crate::workers::{self, has_slot, shutdown};
 use crate::{automatic_setup, backup, drill, lost_extension, offsite, preflight, settings};
@@ -301,9 +301,11 @@ fn note_no_worker_left(database: pg_sys::Oid) {
         is_new
     });
     if is_new == Some(true) {
-        warning!(
-            "pg_incrbackup: {}: {MESSAGE}; nothing is lost, the slot retains the WAL",
-            title::shown(database)
-        );
+        let database = title::shown(database);
+        signals::telling(|| {
+            warning!(
+                "pg_incrbackup: {database}: {MESSAGE}; nothing is lost, the slot retains the WAL"
+            );
+        });
     }
 }

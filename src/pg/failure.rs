@@ -5,7 +5,7 @@
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
 
-use crate::pg::server::title;
+use crate::pg::server::{signals, title};
 
 /// A failure as the user will see it. The message is lower case without full stop, the hint a sentence.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -75,7 +75,10 @@ impl Failure {
         if let Some(hint) = self.hint {
             report = report.set_hint(hint);
         }
-        report.report(level);
+        match level {
+            PgLogLevel::ERROR | PgLogLevel::FATAL | PgLogLevel::PANIC => report.report(level),
+            _ => signals::telling(|| report.report(level)),
+        }
     }
 }
 

@@ -26,6 +26,19 @@ pub fn look_for_interrupts() {
     pgrx::check_for_interrupts!();
 }
 
+/// Runs what reports something that is no error. errfinish() ends with an interruption point, which PostgreSQL leaves by a
+/// longjmp, and pgrx calls it without a guard: a query that is cancelled right there would leave Rust's frames unseen,
+/// and neither a destructor nor [`transaction::catch`](super::transaction::catch) would notice. The next
+/// interruption point takes care of it.
+pub fn telling(report: impl FnOnce()) {
+    // SAFETY: the process's own counter, as HOLD_INTERRUPTS and RESUME_INTERRUPTS (miscadmin.h) use it. An error in between resets it.
+    unsafe {
+        pg_sys::InterruptHoldoffCount += 1;
+        report();
+        pg_sys::InterruptHoldoffCount -= 1;
+    }
+}
+
 /// What this process does when it exits, except in a crash.
 static AT_EXIT: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
 

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use pgrx::prelude::*;
 
-use super::{database_name, transaction};
+use super::{database_name, signals, transaction};
 use crate::pg::failure::Failure;
 
 /// What every line of ours begins with where no worker says it.
@@ -73,10 +73,10 @@ pub fn own() -> &'static str {
 
 /// A line in the server's log, with the title of this process.
 pub fn log(text: &str) {
-    log!("{}: {text}", own());
+    signals::telling(|| log!("{}: {text}", own()));
 }
 
 /// A line in the server's log about a database, of a process that serves none.
 pub fn log_of(database: pg_sys::Oid, text: &str) {
-    log!("{PLAIN}: {}: {text}", shown(database));
+    signals::telling(|| log!("{PLAIN}: {}: {text}", shown(database)));
 }
