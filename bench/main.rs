@@ -36,9 +36,9 @@ mod worker;
 
 use report::Report;
 
-const PARTS: [&str; 14] = [
-    "drain", "overhead", "ddl", "decode", "delay", "size", "restore", "program", "past", "growth",
-    "worker", "idle", "files", "who",
+const PARTS: [&str; 17] = [
+    "drain", "overhead", "ddl", "decode", "delay", "size", "restore", "program", "jobs", "part",
+    "squash", "past", "growth", "worker", "idle", "files", "who",
 ];
 
 fn main() {
@@ -81,6 +81,12 @@ fn main() {
     }
     if is_wanted("program") {
         program::measure(&mut report, repeats);
+    }
+    for (part, measure) in program::PARTS {
+        // The whole of it has them already.
+        if is_wanted(part) && !is_wanted("program") {
+            program::measure_alone(&mut report, repeats, measure);
+        }
     }
     if is_wanted("past") {
         past::measure(&mut report, repeats);

@@ -43,6 +43,19 @@ struct Source {
     directory: PathBuf,
 }
 
+/// One comparison.
+pub type Part = fn(&mut Report, usize, &Cluster);
+
+/// Those that can be measured alone.
+pub const PARTS: [(&str, Part); 3] = [("jobs", jobs), ("part", part), ("squash", squash)];
+
+/// One of [`PARTS`].
+pub fn measure_alone(report: &mut Report, repeats: usize, part: Part) {
+    report.heading("Program, in part");
+    part(report, repeats, &replay::target());
+    report.save();
+}
+
 pub fn measure(report: &mut Report, repeats: usize) {
     report.heading("Program");
     report.note(

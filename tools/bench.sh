@@ -3,7 +3,8 @@
 # measures them there. Peers are measured where they are installed: wal2json is (tools/setup.sh),
 # decoder_raw is built by hand into the machine's PostgreSQL or into that tree.
 #   PG          15 or 18
-#   BENCH_ONLY  some of drain, overhead, ddl, decode, delay, size, restore, program, past, growth, worker, idle, files, with commas between (all)
+#   BENCH_ONLY  some of drain, overhead, ddl, decode, delay, size, restore, program (jobs, part, squash: of it
+#               alone), past, growth, worker, idle, files, who, with commas between (all)
 #   BENCH_LOADS some of the drain's loads, by name (all)
 #   BENCH_GROWTH_MAX  the largest number of changes of growth (10000000)
 #   BENCH_DRAW  a result's .json whose pictures of growth are drawn again, and nothing else
