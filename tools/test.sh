@@ -254,14 +254,15 @@ all_but_of_one_version() {
     cluster_tests "$1" $(printf -- '--skip %s ' $of_one_version)
 }
 
-# Those of them that need what a wheel does not bring: modules of contrib and libxml (16), headers that are its server's, to
+# Those of them that need what a wheel does not bring: modules of contrib, test_decoding among them, and libxml (16), headers that are its server's, to
 # build decoder_raw by (17).
 third_with_contrib='ddl::an_extension_comes_back_as_create_extension_alone
     ddl::rows_of_a_table_that_an_extension_gave_away_are_written
     ddl::two_hundred_statements_of_every_kind_restore both_ways::statements_of_every_kind
     nested_ddl::a_partition_whose_bound_makes_and_updates_an_extension_is_attached
     cases::case_36_a_materialized_view_over_what_is_gone
-    large_objects::a_trigger_that_unlinks_does_it_once'
+    large_objects::a_trigger_that_unlinks_does_it_once
+    who::with_it_on_everywhere_every_worker_goes_on_and_health_is_ok'
 third_with_xml='statements::settings_of_the_session_mean_the_same_at_restore'
 third_with_headers='both_ways::statements_as_text'
 
