@@ -254,8 +254,8 @@ all_but_of_one_version() {
     cluster_tests "$1" $(printf -- '--skip %s ' $of_one_version)
 }
 
-# Those of them that need what a wheel does not bring: modules of contrib, test_decoding among them, and libxml (16), headers that are its server's, to
-# build decoder_raw by (17).
+# Those of them that need what a wheel does not bring: modules of contrib, test_decoding among them, and libxml (16), and
+# headers that are its server's, to build decoder_raw by (17).
 third_with_contrib='ddl::an_extension_comes_back_as_create_extension_alone
     ddl::rows_of_a_table_that_an_extension_gave_away_are_written
     ddl::two_hundred_statements_of_every_kind_restore both_ways::statements_of_every_kind
