@@ -5,9 +5,9 @@
 //! `leave_out` lists) and the database's properties; `setup` creates the slot and the chain around the first
 //! one, after `identities` has given tables a replica identity; `prerequisites` are what it needs, and `preflight`
 //! refuses without. `globals` writes roles, tablespaces and the database's properties whenever they change, in a
-//! worker of its own, and dumps them only where `shared_catalogs` differ. `turn` limits how many databases are dumped at the same time. `heal` starts a base if something
-//! was lost; `schedule` decides when one is due otherwise,
-//! `expiry` removes what retention does not keep.
+//! worker of its own, and dumps them only where `shared_catalogs` differ. `turn` limits how many databases are dumped at
+//! the same time. `heal` starts a base if something was lost; `schedule` decides when one is due otherwise, `expiry`
+//! removes what retention does not keep.
 
 mod automatic;
 mod base;

@@ -57,7 +57,7 @@ pub async fn load<'a>(
         if !loading.takes(&listed) {
             continue;
         }
-        let before = wording.clone();
+        let before = (is_beside && entry.has_data).then(|| wording.clone());
         let text = wording.of(&toc, entry);
         let text = text.map_err(|why| entries.misfit(Some(&listed), why))?;
         if !entry.has_data {
@@ -67,10 +67,11 @@ pub async fn load<'a>(
             continue;
         }
         entries.end_row(loading, &mut row).await?;
-        if std::mem::take(&mut is_beside) {
+        if let Some(before) = before {
+            is_beside = false;
             entries.before(&listed).await?;
             let rest = &order[at..];
-            let first_row = FirstRow::of(loading, entries, (&toc, rest), before.clone()).await?;
+            let first_row = FirstRow::of(loading, entries, (&toc, rest), before).await?;
             directory
                 .rows_beside(entries, rest, &first_row, progress)
                 .await?;

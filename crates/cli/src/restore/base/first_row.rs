@@ -12,7 +12,6 @@ use super::beside::is_beside;
 use super::directory::listed;
 use super::entry::{is_rows, Entries};
 use super::pieces::{is_index, locks_of, Needs, Piece, Settings, Work};
-use super::plain::is_own;
 use super::words::Wording;
 use super::Loading;
 use crate::error::Result;
@@ -74,10 +73,7 @@ impl FirstRow {
             self.is_over = true;
             return;
         };
-        let before = self.settings.clone();
-        for part in parts.iter().filter(|part| is_own(&part.text)) {
-            self.settings.take(&part.text);
-        }
+        let before = self.settings.pass(&parts);
         if is_index(entry) {
             self.pieces.push(Piece {
                 number,

@@ -13,8 +13,8 @@
 //! (foreign keys, checks) is tolerated here.
 //!
 //! With several sessions ([`beside`]) the rows of a table are loaded by one of them, and so is an index or a constraint made
-//! ([`pieces`]), the first ones as soon as their tables are loaded ([`first_row`]); all else has its turn in the session of the restore. Each entry is a transaction, which notes that it is
-//! done.
+//! ([`pieces`]), the first ones as soon as their tables are loaded ([`first_row`]); all else has its turn in the session of
+//! the restore. Each entry is a transaction, which notes that it is done.
 
 mod ahead;
 mod beside;

@@ -21,7 +21,7 @@ use super::plain::is_own;
 use super::Loading;
 use crate::connection::Session;
 use crate::error::{Error, Result};
-use crate::restore::target::statements::split;
+use crate::restore::target::statements::{split, Statement};
 
 /// What the next objects are made with, as statements.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,13 +42,22 @@ impl Settings {
         })
     }
 
-    pub fn take(&mut self, statement: &[u8]) {
+    fn take(&mut self, statement: &[u8]) {
         let place = if statement.starts_with(b"SET default_tablespace") {
             &mut self.tablespace
         } else {
             &mut self.method
         };
         *place = statement.to_vec();
+    }
+
+    /// Takes what a text sets for itself and what follows; the settings before it.
+    pub fn pass(&mut self, text: &[Statement]) -> Settings {
+        let before = self.clone();
+        for part in text.iter().filter(|part| is_own(&part.text)) {
+            self.take(&part.text);
+        }
+        before
     }
 
     fn to_sql(&self) -> Vec<u8> {
@@ -137,10 +146,7 @@ impl<'a> Entries<'a> {
             row.settings = row.first.clone();
             row.is_of_keys = is_key;
         }
-        let before = row.settings.clone();
-        for part in parts.iter().filter(|part| is_own(&part.text)) {
-            row.settings.take(&part.text);
-        }
+        let before = row.settings.pass(&parts);
         row.pieces.push(Piece {
             number: self.next,
             entry: entry.clone(),
