@@ -1,5 +1,6 @@
 //! What incr_report() shows beside the files: drills, retention rules, copies off-site, databases without a backup.
 
+use archive::counted;
 use archive::drills::{Drill, Outcome};
 use archive::time::{self, Time};
 use archive_query::report::beside::Section;
@@ -33,7 +34,8 @@ fn drills(records: &[Drill]) -> Section {
             conninfo => conninfo,
         };
         let found = if drill.problems.is_empty() {
-            format!("{} tables, {} rows match", drill.tables, drill.rows)
+            let (tables, rows) = (counted(drill.tables, "table"), counted(drill.rows, "row"));
+            format!("{tables}, {rows} match")
         } else {
             drill.problems.join("; ")
         };
@@ -118,7 +120,11 @@ fn offsite(database: pg_sys::Oid) -> Section {
     }
     let offsite = status::read(database).unwrap_or_default().offsite;
     let age = at(offsite.oldest_at).map_or(0, |at| (time::now() - at).num_seconds().max(0));
-    let waiting = format!("{} files, {}", offsite.files, pretty_bytes(offsite.bytes));
+    let waiting = format!(
+        "{}, {}",
+        counted(offsite.files, "file"),
+        pretty_bytes(offsite.bytes)
+    );
     section.facts = vec![
         fact("Waiting", waiting),
         fact("The oldest waits for", format!("{age} s")),

@@ -1,5 +1,6 @@
 //! incr_setup(), incr_dump() and incr_teardown(): start a base worker, and wait for it.
 
+use archive::counted;
 use std::time::{Duration, Instant};
 
 use archive::mounts;
@@ -149,7 +150,8 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     workers::wake_launcher();
     name_left(left);
     Ok(format!(
-        "slot {name} is dropped; the files are kept; the replica identity of {identities} tables is reset"
+        "slot {name} is dropped; the files are kept; the replica identity of {} is reset",
+        counted(identities, "table")
     ))
 }
 
@@ -161,7 +163,8 @@ fn take_back_setup(database: pg_sys::Oid) -> Result<String, Failure> {
     }
     name_left(left);
     Ok(format!(
-        "there was no slot; the replica identity of {identities} tables is reset"
+        "there was no slot; the replica identity of {} is reset",
+        counted(identities, "table")
     ))
 }
 

@@ -1,5 +1,6 @@
 //! The rows of incr_status(): the status board as text.
 
+use archive::counted;
 use archive::drills::Drill;
 use archive::flags;
 use pgrx::prelude::*;
@@ -105,7 +106,11 @@ fn base_row(entry: &DatabaseStatus) -> StatusRow {
         detail: match base.waiting_for.get() {
             what if !what.is_empty() => format!("waits for {what}"),
             _ if base.tables_done > 0 => {
-                format!("{} of {} tables begun", base.tables_done, base.tables)
+                format!(
+                    "{} of {} begun",
+                    base.tables_done,
+                    counted(base.tables, "table")
+                )
             }
             _ => String::new(),
         },
@@ -149,7 +154,7 @@ fn archiver_row(entry: &DatabaseStatus) -> StatusRow {
     let offsite = &entry.offsite;
     let detail = match (settings::archive_command(), offsite.files) {
         (None, _) => "archive_command is not set".to_string(),
-        (Some(_), 0) => format!("{} files archived", offsite.archived),
+        (Some(_), 0) => format!("{} archived", counted(offsite.archived, "file")),
         (Some(_), files) => {
             let age = (archive::time::now().timestamp_micros() - offsite.oldest_at).max(0);
             let age = if offsite.oldest_at == 0 {
@@ -158,7 +163,8 @@ fn archiver_row(entry: &DatabaseStatus) -> StatusRow {
                 age / 1_000_000
             };
             let archived = offsite.archived;
-            format!("{files} files wait, the oldest for {age} s; {archived} archived")
+            let files = counted(files, "file");
+            format!("{files} waiting, the oldest for {age} s; {archived} archived")
         }
     };
     let error = if offsite.error.is_empty() {
@@ -231,14 +237,14 @@ fn drill_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> Option<StatusRow>
 /// The result of a drill.
 fn in_words(last: Drill) -> String {
     format!(
-        "the last one {}: {} tables, {} rows, {} s{}",
+        "the last one {}: {}, {}, {} s{}",
         last.outcome.name(),
-        last.tables,
-        last.rows,
+        counted(last.tables, "table"),
+        counted(last.rows, "row"),
         last.duration_ms.div_ceil(1000),
         match last.left_out.len() {
             0 => String::new(),
-            count => format!(", {count} objects left out"),
+            count => format!(", {} left out", counted(count, "object")),
         }
     )
 }

@@ -7,6 +7,7 @@
 //! acquired immediately, the base is taken under a new snapshot instead, which joins the chain as well. Every
 //! other base takes a new snapshot.
 
+use archive::counted;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -43,8 +44,8 @@ static IN_MAKING: Mutex<Option<PathBuf>> = Mutex::new(None);
 pub fn make(chain: &ChainDir, source: &Source, slot: Option<NewSlot>) -> Result<PathBuf, Failure> {
     let start = Instant::now();
     title::log(&format!(
-        "starting, {} tables of {}",
-        source.tables,
+        "starting, {} of {}",
+        counted(source.tables, "table"),
         pretty_bytes(source.sizes.total)
     ));
     let path = make_by_attempts(chain, source, slot)?;

@@ -4,6 +4,7 @@
 //! The state is in the files alone, so nothing is lost with the status board. It waits for a restore or a
 //! check that reads the archive.
 
+use archive::counted;
 use std::time::{Duration, Instant};
 
 use archive::expiry::{self, Row};
@@ -133,7 +134,8 @@ pub fn prune_ddl_history() {
     let removed = ddl::ddl_history::prune(before.timestamp_micros());
     if removed > 0 {
         title::log(&format!(
-            "removed {removed} rows of ddl_history that are older than keep_incremental"
+            "removed {} of ddl_history older than keep_incremental",
+            counted(removed, "row")
         ));
     }
 }

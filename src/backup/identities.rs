@@ -4,6 +4,7 @@
 //! table that is free is locked without waiting, several of them in a transaction that ends soon; a table in use is
 //! waited for as briefly, again and again, and whoever has locked it is named on the status board meanwhile.
 
+use archive::counted;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -146,8 +147,8 @@ fn in_words(done: &[Ensured]) -> String {
         more => format!(" and {more} more; replica_identity_set lists those that are not DEFAULT"),
     };
     format!(
-        "set the replica identity of {} tables: {}{more}",
-        done.len(),
+        "set the replica identity of {}: {}{more}",
+        counted(done.len(), "table"),
         named.join(", ")
     )
 }

@@ -4,6 +4,7 @@
 //! A drill that cannot run is distinguished from one that found a problem: only the latter means that the
 //! backup does not restore.
 
+use archive::counted;
 use std::time::Instant;
 
 use archive::drills::{self, Begun, Drill, Outcome};
@@ -197,10 +198,12 @@ fn tell(drill: &Drill) {
         let (tables, rows) = (drill.tables, drill.rows);
         let left_out = match drill.left_out.len() {
             0 => String::new(),
-            count => format!(", {count} objects were left out"),
+            count => format!(", {} left out", counted(count, "object")),
         };
         title::log(&format!(
-            "drill passed: {tables} tables with {rows} rows match the source{left_out}"
+            "drill passed: {} with {} match the source{left_out}",
+            counted(tables, "table"),
+            counted(rows, "row")
         ));
         return;
     }

@@ -1,5 +1,6 @@
 //! The state of compression and archive_command.
 
+use archive::counted;
 use archive::time;
 
 use super::{pretty_bytes, Level, Row};
@@ -35,8 +36,8 @@ pub fn judge(row: &mut Row, offsite: &OffsiteStatus) {
     };
     row.archive_lag = Some(lag);
     let waiting = format!(
-        "{} files with {} wait for archive_command, the oldest for {} s",
-        lag.files,
+        "{} with {} waiting for archive_command, the oldest for {} s",
+        counted(lag.files, "file"),
         pretty_bytes(lag.bytes),
         age_micros / 1_000_000
     );

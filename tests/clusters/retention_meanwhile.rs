@@ -173,7 +173,7 @@ fn a_base_that_is_being_made_while_files_expire_joins_what_is_left() {
     c.sql("SELECT incr_dump(wait => false)");
     wait_until("its rows are written", || {
         c.sql("SELECT detail FROM incr_status() WHERE worker = 'base'")
-            .contains("1 of 1 tables")
+            .contains("1 of 1 table")
     });
     open.run("COMMIT");
     c.sql("INSERT INTO t VALUES (8); SELECT incr_rotate(); INSERT INTO t VALUES (9); SELECT incr_rotate()");

@@ -106,7 +106,7 @@ fn a_prepared_transaction_is_named_and_a_cancelled_setup_can_be_repeated() {
     });
     // What it has set is given back, by each of both ways; there is nothing to end otherwise.
     let said = c.sql("SELECT incr_teardown()");
-    assert!(said.contains("identity of 1 tables is reset"), "{said}");
+    assert!(said.contains("identity of 1 table is reset"), "{said}");
     assert!(!has_identity(&c, "free"));
     let error = c.sql_error("SELECT incr_teardown()");
     assert_eq!(error.sqlstate, "42704", "{error}");

@@ -52,6 +52,7 @@ pub mod base;
 pub mod checksum;
 pub mod claim;
 pub mod compression;
+mod counted;
 pub mod drills;
 pub mod dump;
 pub mod durable;
@@ -87,6 +88,7 @@ pub mod time;
 pub mod time_text;
 pub mod verify;
 
+pub use counted::counted;
 pub use error::{DirectoryError, Error, Result};
 pub use layout::{ArchiveRoot, ChainDir, DatabaseDir};
 pub use listing::{files, FileRow};

@@ -121,7 +121,7 @@ pub fn run(options: &Extract, output: &Output) -> Result<Outcome> {
     sink.finish()?;
     progress.finish();
     if let Some(file) = &options.output {
-        let text = format!("{rows} rows in {}", file.display());
+        let text = format!("{} in {}", archive::counted(rows, "row"), file.display());
         output.warning(&text);
     }
     let misfits = past.misfits();

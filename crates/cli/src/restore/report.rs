@@ -2,6 +2,7 @@
 
 mod planned;
 
+use archive::counted;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,8 +72,8 @@ impl Report {
         let text = match (progress.stage, &place.last) {
             (Stage::Changes, Some((lsn, _))) => {
                 format!(
-                    "behind commit {lsn}, with {} transactions applied",
-                    place.applied
+                    "behind commit {lsn}, with {} applied",
+                    counted(place.applied, "transaction")
                 )
             }
             (Stage::Changes, None) => "behind the base".to_owned(),
@@ -277,29 +278,36 @@ impl Report {
         });
         self.output.answer(&answer, |_| {
             let mut text = format!(
-                "applied   {} transactions and {} sequence positions; the base has {} more\n",
-                done.applied, done.sequences, done.skipped
+                "applied   {} and {}; the base has {} more\n",
+                counted(done.applied, "transaction"),
+                counted(done.sequences, "sequence position"),
+                done.skipped
             );
             if let Some((changes, rows)) = done.squashed {
-                text.push_str(&format!("squashed  {changes} changes of {rows} rows\n"));
+                text.push_str(&format!("squashed  {} of {}\n", counted(changes, "change"), counted(rows, "row")));
             }
             if let (Some(lsn), Some(at)) = (&lsn, &at) {
                 text.push_str(&format!("last      commit of {at} ({lsn})\n"));
             }
             if done.flags > 0 {
-                text.push_str(&format!("flags     {} places that could not be carried exactly\n", done.flags));
+                text.push_str(&format!("flags     {} that could not be carried exactly\n", counted(done.flags, "place")));
             }
             let compared = &done.compared;
             match &compared.not_compared {
                 Some(why) => text.push_str(&format!("rows      not compared with the files: {}\n", line(why))),
                 None if compared.differences.is_empty() => text.push_str(&format!(
-                    "rows      {} tables, {} rows, as the files say\n",
-                    compared.tables, compared.rows
+                    "rows      {}, {}, as the files say\n",
+                    counted(compared.tables, "table"),
+                    counted(compared.rows, "row")
                 )),
                 None => {}
             }
             if let Some((tables, rows, _)) = self.compared.as_ref().filter(|it| it.2.is_empty()) {
-                text.push_str(&format!("source    {tables} tables, {rows} rows, large objects and sequences are the same\n"));
+                text.push_str(&format!(
+                    "source    {}, {}, large objects and sequences are the same\n",
+                    counted(tables, "table"),
+                    counted(rows, "row")
+                ));
             }
             let mut list = |title: &str, lines: &[String]| {
                 if !lines.is_empty() {

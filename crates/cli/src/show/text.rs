@@ -4,6 +4,7 @@
 //! statement can pose as a heading, since further lines are indented. A transaction's heading has its counts if its text fits
 //! into memory; of a larger one they follow at its end.
 
+use archive::counted;
 use std::io::{self, BufWriter, Stdout, Write};
 use std::time::{Duration, Instant};
 
@@ -227,7 +228,7 @@ impl Sink for Text {
             self.push(HEADING, &text);
         }
         if tally.hidden > 0 {
-            let hidden = plural(tally.hidden, "more change");
+            let hidden = counted(count(tally.hidden), "more change");
             self.push(TYPED, &format!("-- and {hidden}, not shown"));
         }
         self.write_kept()
@@ -259,16 +260,13 @@ fn counts(tally: &Tally) -> String {
         .map(|(number, word)| format!("{} {word}", count(*number)))
         .collect();
     if tally.truncated > 0 {
-        said.push(format!("{} truncated", plural(tally.truncated, "table")));
+        said.push(format!(
+            "{} truncated",
+            counted(count(tally.truncated), "table")
+        ));
     }
     if tally.schema_changes > 0 {
-        said.push(plural(tally.schema_changes, "schema change"));
+        said.push(counted(count(tally.schema_changes), "schema change"));
     }
     said.join(", ")
-}
-
-/// `1 table`, `2 tables`
-fn plural(number: u64, word: &str) -> String {
-    let end = if number == 1 { "" } else { "s" };
-    format!("{} {word}{end}", count(number))
 }

@@ -2,6 +2,7 @@
 
 mod cost;
 
+use archive::counted;
 use std::sync::Arc;
 
 use archive::layout::DatabaseDir;
@@ -128,8 +129,8 @@ fn with_costs(catalog: &Catalog, problems: Vec<Problem>) -> Vec<Found> {
 fn text(report: &Report) -> String {
     let head = format!("{}  ({})", line(&report.database), line(&report.place));
     let read = format!(
-        "{} files, {}",
-        count(report.files as u64),
+        "{}, {}",
+        counted(count(report.files as u64), "file"),
         size(report.bytes)
     );
     let mut text = if report.is_sound {

@@ -1,6 +1,7 @@
 //! The page itself: plain HTML and CSS in one file, readable with scripts and images off, light or dark
 //! as the reader's system is.
 
+use archive::counted;
 use maud::{html, Markup, PreEscaped, DOCTYPE};
 
 use super::beside::{self, Section};
@@ -87,7 +88,7 @@ fn tiles(report: &Report) -> Markup {
                 format!(
                     "since {}, but for {}",
                     moment(*from),
-                    plural(gaps.len(), "gap")
+                    counted(count(gaps.len() as u64), "gap")
                 )
             },
         ),
@@ -102,7 +103,7 @@ fn tiles(report: &Report) -> Markup {
             span(report.generated_at - at),
             format!(
                 "ago; {}, {}",
-                plural(report.bases().count(), "base"),
+                counted(count(report.bases().count() as u64), "base"),
                 size(bases)
             ),
         ),
@@ -135,7 +136,10 @@ fn tiles(report: &Report) -> Markup {
         (
             "Transactions",
             count(transactions),
-            format!("in {}", plural(report.segments().count(), "segment")),
+            format!(
+                "in {}",
+                counted(count(report.segments().count() as u64), "segment")
+            ),
         ),
     ];
     html! {
@@ -145,11 +149,6 @@ fn tiles(report: &Report) -> Markup {
             }
         }
     }
-}
-
-fn plural(number: usize, what: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{} {what}{s}", count(number as u64))
 }
 
 fn health_section(report: &Report, health: &[Health]) -> Markup {

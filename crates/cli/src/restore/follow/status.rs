@@ -1,6 +1,7 @@
 //! Where a copy is: on a terminal a line that changes, elsewhere a line each minute, for programs an object of JSON for each
 //! interval, and for Prometheus a file.
 
+use archive::counted;
 use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -197,8 +198,8 @@ fn in_words(status: &Status) -> String {
     }
     if status.deferred > 0 {
         text.push_str(&format!(
-            "; {} objects wait for the promotion",
-            status.deferred
+            "; {} to be made at the promotion",
+            counted(status.deferred, "object")
         ));
     }
     line(&text)

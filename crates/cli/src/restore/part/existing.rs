@@ -1,5 +1,6 @@
 //! What of a part is in the target already.
 
+use archive::counted;
 use std::collections::{BTreeMap, BTreeSet};
 
 use effects::key::{catalog, Key};
@@ -213,8 +214,10 @@ pub async fn ensure_empty_schema(target: &Session, schema: &str) -> Result<()> {
     if count == 0 {
         return Ok(());
     }
-    let message =
-        format!("the schema \"{schema}\" of --into-schema has {count} objects in the target");
+    let message = format!(
+        "the schema \"{schema}\" of --into-schema has {} in the target",
+        counted(count, "object")
+    );
     Err(Error::wrong_use(
         message,
         "Name one that does not exist, or is empty.",

@@ -1,5 +1,6 @@
 //! What a restore of a part says: the relations, what comes along, what is used as it is, what is left out.
 
+use archive::counted;
 use std::path::Path;
 
 use serde_json::json;
@@ -80,7 +81,10 @@ impl Shown {
                 0 => String::new(),
                 _ => format!("; {passed_over} of {all} segments have nothing of it"),
             };
-            let mut text = format!("part      {count} relations{into}{sections}{passed}");
+            let mut text = format!(
+                "part      {}{into}{sections}{passed}",
+                counted(count, "relation")
+            );
             names
                 .iter()
                 .for_each(|name| text.push_str(&format!("\n    {}", line(name))));

@@ -1,5 +1,6 @@
 //! The plan in words, and about how long it will take.
 
+use archive::counted;
 use archive::time::iso;
 use archive::Lsn;
 use chrono::TimeDelta;
@@ -96,12 +97,12 @@ impl Report {
         );
         text.push_str(&match plan.segments.first() {
             Some(first) => format!(
-                "changes   {} segments from {}, {}, {} transactions, {} statements\n",
-                plan.segments.len(),
+                "changes   {} from {}, {}, {}, {}\n",
+                counted(plan.segments.len(), "segment"),
                 first.segment.name,
                 size(figures.segment_bytes),
-                figures.transactions,
-                figures.statements
+                counted(figures.transactions, "transaction"),
+                counted(figures.statements, "statement")
             ),
             None => "changes   none: the base alone\n".to_owned(),
         });

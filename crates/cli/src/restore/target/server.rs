@@ -1,5 +1,6 @@
 //! The server of a target, and what is there before anything is made.
 
+use archive::counted;
 use archive::metadata::{ExtensionFact, Metadata};
 use sha2::{Digest, Sha256};
 use tokio_postgres::error::SqlState;
@@ -269,7 +270,10 @@ pub(super) async fn ensure_empty(session: &Session, name: &str, role: &Role) -> 
     if count == 0 {
         return Ok(());
     }
-    let message = format!("the target database \"{name}\" is not empty: it has {count} objects");
+    let message = format!(
+        "the target database \"{name}\" is not empty: it has {}",
+        counted(count, "object")
+    );
     Err(Error::failed(
         message,
         "Name a database that does not exist (it is created), or an empty one.",
