@@ -104,7 +104,8 @@ install_pgrx() {
     command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95 with rustfmt and clippy"
     [ "$(cargo pgrx --version 2>/dev/null)" != "cargo-pgrx $pgrx_version" ] || return 0
     echo "setup: installing cargo-pgrx $pgrx_version (some minutes)"
-    cargo install --quiet --locked --version "$pgrx_version" cargo-pgrx
+    # Not optimised: that would take longer than all that it is for.
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install --debug --quiet --locked --version "$pgrx_version" cargo-pgrx
 }
 
 # install_wheel VERSION NAME ROOT HOME: that PostgreSQL, whose programs are in ROOT/HOME/bin.

@@ -159,10 +159,10 @@ lint() {
     nice cargo clippy --quiet $(of_version "$1"),pg_test --all-targets -- -D warnings
 }
 
-# The whole workspace asks for more features than a package that somebody builds alone.
+# The whole workspace, with its tests, asks for more features than what somebody builds to install it.
 checks_alone() {
-    nice cargo check --quiet --package pg_incrbackup-cli &&
-        nice cargo check --quiet --package pg_incrbackup --lib --no-default-features --features pg18
+    nice cargo check --quiet --package pg_incrbackup-cli --package pg_incrbackup --lib --bins --no-default-features \
+        --features pg18
 }
 
 documentation_tests() {
@@ -212,8 +212,8 @@ build_for() {
     fi
 }
 
-# What other programs make of the files, and what the pages tell to type: one version is enough.
-of_one_version='offsite_recipes:: monitoring_alerts:: monitoring_checks:: docs_commands:: drill_damage::'
+# What other programs make of the files, what the pages tell to type, and rows of half a gigabyte: one version is enough.
+of_one_version='long_rows:: offsite_recipes:: monitoring_alerts:: monitoring_checks:: docs_commands:: drill_damage::'
 
 # What 16 and 17 run: about a third of all tests, where versions differ. Their structures, catalogs and
 # dumps are read there; what else the product does it does alike on all of them.
@@ -318,7 +318,7 @@ build_rest() {
     step "documentation's tests" documentation_tests
     step "lints for PostgreSQL 15" lint 15
     step "lints for PostgreSQL 18" lint 18
-    step "check of each package alone" checks_alone
+    step "check without tests" checks_alone
 }
 
 # is_ready VERSION: waits until it is built. Fails if it could not be.

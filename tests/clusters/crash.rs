@@ -9,7 +9,17 @@ use std::process::{Child, Stdio};
 fn pgbench_in_background(c: &Cluster, seconds: u32) -> Child {
     let mut command = c.installation().command("pgbench");
     command
-        .args(["-n", "-c", "2", "-j", "2", "-T", &seconds.to_string()])
+        .args([
+            "-n",
+            "-c",
+            "2",
+            "-j",
+            "2",
+            "-R",
+            "400",
+            "-T",
+            &seconds.to_string(),
+        ])
         .arg(c.conninfo("app"));
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("pgbench can be run")

@@ -97,7 +97,7 @@ fn a_drill_in_the_midst_of_a_load_compares_the_same_moment() {
         let mut command = c.installation().command("pgbench");
         command
             .env("PGOPTIONS", extra)
-            .args(["-n", "-c", "3", "-T", "300"]);
+            .args(["-n", "-c", "3", "-T", "300", "-R", "100"]);
         command.arg(c.conninfo(c.database()));
         command
             .stdout(std::process::Stdio::null())
