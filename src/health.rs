@@ -342,7 +342,8 @@ fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
         row.because(Level::Warning, reason);
     }
     let waiting_for = entry.base.waiting_for.get();
-    if entry.base.phase == BasePhase::Fencing && !waiting_for.is_empty() {
+    let is_waiting = matches!(entry.base.phase, BasePhase::Fencing | BasePhase::Finishing);
+    if is_waiting && !waiting_for.is_empty() {
         row.because(
             Level::Warning,
             format!("a base backup waits for {waiting_for}"),

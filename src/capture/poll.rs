@@ -97,9 +97,7 @@ impl PollReader {
         let started_with = settings::at_start();
         let mut round = None;
         while !shutdown::is_requested() {
-            let current = round
-                .take()
-                .unwrap_or_else(|| Round::begin(self.database));
+            let current = round.take().unwrap_or_else(|| Round::begin(self.database));
             let sleep = if self.standbys.have(current.upto) {
                 self.standby_wait.is_over();
                 self.read_all(&current)?

@@ -100,9 +100,7 @@ impl StreamReader {
         let mut round = None;
         while !shutdown::is_requested() {
             let began = Instant::now();
-            let current = round
-                .take()
-                .unwrap_or_else(|| Round::begin(self.database));
+            let current = round.take().unwrap_or_else(|| Round::begin(self.database));
             let end = self.read_what_is_there()?;
             let sleep;
             (sleep, round) = self.finish_look(current, end)?;

@@ -9,9 +9,7 @@ use archive::layout::Directories;
 use archive::DatabaseDir;
 use pgrx::prelude::*;
 
-use super::{
-    files, is_ours, judge_ours, row_of, slot_row, uncovered, without_slot, Level, Row,
-};
+use super::{files, is_ours, judge_ours, row_of, slot_row, uncovered, without_slot, Level, Row};
 use crate::pg::catalogs::databases::{self, Database};
 use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
