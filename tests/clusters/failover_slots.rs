@@ -148,13 +148,14 @@ fn a_base_is_finished_when_the_standby_has_its_rows() {
             "incr_dump() waits for replication slot \"s1\", whose standby is not connected",
         )
     });
-    assert_eq!(c.bases().len(), 1);
+    let bases = "SELECT count(*) FROM incr_files() WHERE kind = 'base'";
+    assert_eq!(c.sql(bases), "1");
     let health = c.health();
     assert!(health.contains("a base backup waits for"), "{health}");
     standby.start();
     let path = base.finish();
     assert!(path.contains("/base/"), "{path}");
-    assert_eq!(c.bases().len(), 2);
+    assert_eq!(c.sql(bases), "2");
     c.assert_restores();
 }
 

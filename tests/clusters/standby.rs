@@ -62,6 +62,7 @@ fn assert_ok_as_standby(standby: &Cluster) {
 #[test]
 fn what_reads_answers_as_on_the_primary_from_a_shared_archive() {
     let (c, standby) = pair();
+    let moment = c.flush();
     for query in READING {
         standby.sql(query);
     }
@@ -73,7 +74,7 @@ fn what_reads_answers_as_on_the_primary_from_a_shared_archive() {
         "SELECT chain, kind, file, decision FROM incr_expire()",
         "SELECT committed, xid, lsn, operation, statement, file, line FROM incr_history('t', '1')",
         "SELECT command, key, old, new FROM incr_changes('t')",
-        "SELECT * FROM incr_as_of(NULL::t, 'now') ORDER BY a",
+        &format!("SELECT * FROM incr_as_of(NULL::t, '{moment}') ORDER BY a"),
         "SELECT convert_from(incr_read('', 0, 100000), 'UTF8')",
         "SELECT * FROM incr_seq_sync_sql()",
     ] {
