@@ -7,7 +7,6 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const TABLE: &str = "CREATE TABLE t (a int PRIMARY KEY)";
-const SYNCED: &str = "synced AND NOT temporary AND invalidation_reason IS NULL";
 
 /// What a server without failover slots has no tests for.
 fn are_there_none(c: &Cluster) -> bool {
@@ -29,7 +28,7 @@ fn pair(reader: &str) -> Option<(Cluster, Cluster)> {
     c.set("synchronized_standby_slots", "'s1'");
     c.sql(TABLE);
     c.flush();
-    wait_until("the standby has the slot", || standby.slot_is(SYNCED));
+    standby.wait_for_synced_slot();
     Some((c, standby))
 }
 
@@ -276,9 +275,7 @@ fn the_promoted_standby_has_all_that_is_in_the_files() {
     assert_eq!(rows.into_iter().max(), Some(100));
     assert!(outcome.is_err());
     // The slot stands where the files end, so nothing is missing either.
-    assert!(standby.is_true(&format!(
-        "SELECT confirmed_flush_lsn <= pg_current_wal_lsn() FROM pg_replication_slots WHERE {SYNCED}"
-    )));
+    assert!(standby.slot_is("confirmed_flush_lsn <= pg_current_wal_lsn()"));
 }
 
 /// The keys of t at the end of the files.
@@ -363,7 +360,7 @@ fn check_and_health_say_what_a_failover_needs() {
             && row(&c, "synchronized_standby_slots").starts_with("ok|s1")
     });
 
-    wait_until("the standby has the slot", || standby.slot_is(SYNCED));
+    standby.wait_for_synced_slot();
     let needed = [
         "sync_replication_slots",
         "hot_standby_feedback",
