@@ -201,7 +201,7 @@ fn commits_that_the_new_primary_never_had_are_set_apart() {
     standby.assert_restores();
     let reason = ended(&standby);
     assert!(
-        reason.contains("3 transactions were committed on timeline 1"),
+        reason.contains("3 transactions of the former primary are not in the history"),
         "{reason}"
     );
     assert!(reason.contains("lost-1"), "{reason}");
