@@ -13,7 +13,7 @@ use super::{base, board, globals, identities, turn};
 use crate::pg::decoding::slot::{self, NewSlot};
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, title, transaction};
-use crate::place::Owned;
+use crate::place::{Owned, OwnedChain, To};
 use crate::status::{self, BasePhase, Phase};
 use crate::{place, settings, workers};
 
@@ -24,6 +24,8 @@ pub struct How {
     pub new_chain: bool,
     /// Also if another server owned the archive.
     pub take_over: bool,
+    /// Only to go on in the chain that is there.
+    pub goes_on: bool,
     /// Nobody waits for it: without a free turn, the first base is left to a later call.
     pub is_automatic: bool,
 }
@@ -34,6 +36,7 @@ pub fn run(database: pg_sys::Oid, source: &Source, how: How) -> Result<(), Failu
     let How {
         new_chain,
         take_over,
+        goes_on,
         is_automatic,
     } = how;
     let name = workers::slot_name(database);
@@ -41,15 +44,28 @@ pub fn run(database: pg_sys::Oid, source: &Source, how: How) -> Result<(), Failu
         // Nothing is created if the archive may not be mounted.
         return Err(slot_without_chain(&name));
     }
-    let owned = place::claim(database, &source.database, take_over)?;
+    let to = if take_over {
+        to_take_over(database, new_chain, goes_on)?
+    } else {
+        To::Begin
+    };
+    let owned = place::claim(database, &source.database, to)?;
+    let goes_on = matches!(to, To::GoOnFrom(_));
     if let Some(former) = owned.taken_from() {
+        let how = if goes_on {
+            "; it goes on in its chain"
+        } else {
+            ""
+        };
         title::log(&format!(
-            "this server has taken over the archive from {former}"
+            "this server has taken over the archive from {former}{how}"
         ));
     }
     let mut identities = identities::ensure()?;
-    if new_chain || owned.taken_from().is_some() {
+    if new_chain || owned.taken_from().is_some() && !goes_on {
         end_chain(database, &name, &owned)?;
+    } else if owned.taken_from().is_some() {
+        forget_failures(database);
     }
     if workers::has_slot(database) {
         resume(database);
@@ -60,10 +76,11 @@ pub fn run(database: pg_sys::Oid, source: &Source, how: How) -> Result<(), Failu
             return Err(chain_has_ended(&end.reason));
         }
         if chain.bases()?.is_empty() {
-            make_in_turn(database, &chain, source)?;
+            make_in_turn(database, &owned.chain(chain), source)?;
         }
     } else {
         let (slot, chain) = create(database, &name, source, &owned)?;
+        let chain = owned.chain(chain);
         resume(database);
         if turn::try_take(database) {
             base::make(&chain, source, Some(slot))?;
@@ -84,7 +101,11 @@ pub fn run(database: pg_sys::Oid, source: &Source, how: How) -> Result<(), Failu
 }
 
 /// The first base of a chain under a new snapshot, when it is its turn. Changes are captured meanwhile.
-fn make_in_turn(database: pg_sys::Oid, chain: &ChainDir, source: &Source) -> Result<(), Failure> {
+fn make_in_turn(
+    database: pg_sys::Oid,
+    chain: &OwnedChain<'_>,
+    source: &Source,
+) -> Result<(), Failure> {
     if turn::take(database)? {
         let source = transaction::run(Source::collect)?;
         return base::make(chain, &source, None).map(|_| ());
@@ -144,6 +165,11 @@ fn end_chain(database: pg_sys::Oid, name: &str, owned: &Owned) -> Result<(), Fai
     if let Some(mut chain) = owned.served_chain()? {
         chain.end_here("replaced by incr_setup(new_chain => true)")?;
     }
+    forget_failures(database);
+    Ok(())
+}
+
+fn forget_failures(database: pg_sys::Oid) {
     status::update_existing(database, |entry| {
         entry.broken.set("");
         entry.last_error.set("");
@@ -151,7 +177,31 @@ fn end_chain(database: pg_sys::Oid, name: &str, owned: &Owned) -> Result<(), Fai
         entry.restarts = 0;
         entry.phase = Phase::Stopped;
     });
-    Ok(())
+}
+
+/// How the archive is taken over: in the chain that is there, if this server is the successor of its owner.
+fn to_take_over(database: pg_sys::Oid, new_chain: bool, must_go_on: bool) -> Result<To, Failure> {
+    if new_chain {
+        return Ok(To::TakeOver);
+    }
+    let found = transaction::run(|| place::predecessor(database))?;
+    let Some(predecessor) = found else {
+        // It is the owner already.
+        return Ok(if must_go_on { To::Write } else { To::TakeOver });
+    };
+    match predecessor.obstacle {
+        None => Ok(To::GoOnFrom(predecessor.owner.identity.timeline)),
+        Some(why) if must_go_on => Err(Failure::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("this server does not go on in the chain of the archive: {why}"),
+        )),
+        Some(why) => {
+            title::log(&format!(
+                "this server does not go on in the chain of the archive: {why}"
+            ));
+            Ok(To::TakeOver)
+        }
+    }
 }
 
 /// Stops capture and drops the slot, if there is one.

@@ -200,6 +200,7 @@ impl PollReader {
         if round.is_asked() {
             self.answer(&round.asked)?;
         }
+        self.journal.ensure_owned()?;
         self.journal.rotate_if_old()?;
         self.look.if_due(self.database);
         self.report();

@@ -156,7 +156,7 @@ value() {       # KEY FILE -> a value of metadata.json or chain.json; empty for 
     sed -n "s/^ *\"$1\": \"\{0,1\}\(.*\)/\1/p" "$2" | sed 's/"\{0,1\},\{0,1\}$//; s/^null$//; q' | printable
 }
 listed() {      # FILE -> its sha256 in the manifest, whose last line about it counts; "expired" if retention removed it
-    sed -n "\|\"file\":\"$1\"|{s/.*\"expired_at\":\"[^\"]*\".*/expired/p;s/.*,\"sha256\":\"\([0-9a-f]*\)\".*}$/\1/p;}" \
+    sed -n "\|\"file\":\"$1\"|{s/.*\"expired_at\":\"[^\"]*\".*/expired/p;s/.*\"set_apart_at\":.*/expired/p;s/.*,\"sha256\":\"\([0-9a-f]*\)\".*}$/\1/p;}" \
         "$work/manifest" | tail -n 1
 }
 check_sealed() { # DIRECTORY: every file as SHA256SUMS has it, none besides, and that as the manifest's
@@ -174,7 +174,9 @@ chains=${chain:-$(ls "$here" | sed -n 's/^chain-\([0-9][0-9]*\)$/\1/p' | sort -r
 for chain in $chains; do
     chain_dir=$here/chain-$chain increments=$here/chain-$chain/incremental
     for f in "$chain_dir/manifest.jsonl" "$chain_dir"/manifest-*; do [ ! -f "$f" ] || cat "$f"; done >"$work/manifest"
-    ls "$increments" 2>/dev/null | sed -n 's/^\([0-9A-F]*-[0-9TZ]*\.sql\)\(\.[a-z]*\)\{0,1\}$/\1/p' | uniq >"$work/all"
+    ls "$increments" 2>/dev/null | sed -n 's/^\([0-9A-F]*-[0-9TZ]*\.sql\)\(\.[a-z]*\)\{0,1\}$/\1/p' | uniq >"$work/named"
+    sed -n 's|.*"file":"incremental/\([^"]*\)".*"set_apart_at":.*|\1|p' "$work/manifest" >"$work/apart"
+    grep -vxFf "$work/apart" "$work/named" >"$work/all" || :
     while read -r oldest && [ "$(listed "incremental/$oldest")" = expired ]; do :; done <"$work/all"
     # The newest base that is not after the requested point, and that the manifest lists (or --base).
     for dir in "$chain_dir"/base/*Z; do

@@ -11,11 +11,12 @@ use crate::compression::Compression;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::flags::FLAGS;
-use crate::layout::names::{CHAIN_JSON, INCREMENTAL, METADATA_JSON};
+use crate::layout::names::{BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, METADATA_JSON};
 use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::manifest::{self, Entry, Kind};
 use crate::pins::PINS_JSON;
 use crate::sealed::{self, SHA256SUMS};
+use crate::segment::lost;
 use crate::time::Time;
 
 /// The manifest of the copy.
@@ -73,6 +74,9 @@ pub fn look(
     }
     for (chain, entries) in &manifests {
         list.description(chain, entries)?;
+    }
+    for (chain, _) in &manifests {
+        list.lost(chain)?;
     }
     list.bases_begin_at = list.items.len();
     for (chain, entries) in &manifests {
@@ -247,8 +251,30 @@ impl List<'_> {
         Ok(())
     }
 
+    /// What was set apart after a switch of the timeline, but for bases and sets: those were archived under their names, or
+    /// of no use. It never changes.
+    fn lost(&mut self, chain: &ChainDir) -> Result<()> {
+        for directory in lost::directories(chain)? {
+            let room = directory.file_name().unwrap_or_default().to_string_lossy();
+            for file in sealed::files_below(&directory)? {
+                let is_sealed = file
+                    .split('/')
+                    .nth(1)
+                    .is_some_and(|part| part == BASE || part == GLOBALS);
+                let name = name_of(self.database, chain, &format!("{room}/{file}"));
+                if is_sealed || self.notes.of(&name).is_some() {
+                    continue;
+                }
+                let path = directory.join(&file);
+                let sum = checksum::of_file(&path)?;
+                self.add(path, name, sum.sha256, sum.bytes)?;
+            }
+        }
+        Ok(())
+    }
+
     fn is_done(&self, chain: &ChainDir, entry: &Entry) -> bool {
-        entry.expired_at.is_some() || is_archived(self.database, self.notes, chain, entry).is_some()
+        entry.is_gone() || is_archived(self.database, self.notes, chain, entry).is_some()
     }
 
     fn description(&mut self, chain: &ChainDir, entries: &[Entry]) -> Result<()> {
