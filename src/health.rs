@@ -8,6 +8,7 @@ mod cluster;
 mod files;
 mod metrics;
 mod offsite;
+mod synchronous;
 mod uncovered;
 
 use std::time::Duration;
@@ -240,6 +241,7 @@ fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> bool {
             row.because(Level::Critical, problem);
         }
         judge_worker(row, &entry);
+        synchronous::judge(row, database);
         judge_age(row, &entry);
         judge_dumps(row, &entry);
         offsite::judge(row, &entry.offsite);

@@ -8,6 +8,7 @@ mod base;
 mod choices;
 mod drills;
 mod offsite;
+mod synchronous;
 
 use std::ffi::CString;
 use std::path::PathBuf;
@@ -19,11 +20,14 @@ pub use self::base::{
     base_format, base_jobs, base_schedule, base_spread, base_workers, bin_directory, databases,
     dump_conninfo, retention,
 };
-pub use self::choices::{BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader};
+pub use self::choices::{
+    BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, OnTimeout, Reader,
+};
 pub use self::drills::{
     drill_conninfo, drill_directory, drill_max_age, drill_schedule, drill_timeout,
 };
 pub use self::offsite::{archive_command, offsite, Offsite};
+pub use self::synchronous::{synchronous, synchronous_on_timeout, synchronous_timeout};
 use crate::pg;
 
 type Text = GucSetting<Option<CString>>;
@@ -62,6 +66,7 @@ pub fn init() {
     base::define();
     offsite::define();
     drills::define();
+    synchronous::define();
     define_health();
     pg::server::guc::reserve_prefix(c"pg_incrbackup");
 }

@@ -107,9 +107,11 @@ impl PollReader {
         if let Some(last) = last {
             self.journal.sync()?;
             self.journal.ensure_whole()?;
+            self.journal.publish_durable(self.read.0);
             self.consume(last)?;
         } else {
             (self.read, self.read_since) = (flushed, now);
+            self.journal.publish_durable(self.read.0);
         }
         self.report();
         Ok(last.is_some() && !shutdown::is_requested())

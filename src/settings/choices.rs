@@ -70,3 +70,14 @@ pub enum BaseFormat {
     #[name = c"directory"]
     Directory,
 }
+
+/// What happens to a COMMIT that was to be durable within `synchronous_timeout`, and is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum OnTimeout {
+    /// It returns, with a WARNING.
+    #[name = c"warn"]
+    Warn,
+    /// It goes on waiting, after a WARNING.
+    #[name = c"wait"]
+    Wait,
+}
