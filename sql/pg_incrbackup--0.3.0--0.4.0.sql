@@ -1,6 +1,6 @@
 -- What version 0.4.0 has beside 0.3.0. A fresh install comes to the same; a test compares them.
 
--- incr_history(), incr_metrics() and incr_status() have more columns, so they are made anew. What somebody else was granted on them goes
+-- incr_history() and incr_status() have more columns, so they are made anew. What somebody else was granted on them goes
 -- with them, and is said.
 DO $$
 DECLARE
@@ -20,8 +20,8 @@ BEGIN
             JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
             CROSS JOIN aclexplode(f.proacl) a
             WHERE e.extname = 'pg_incrbackup'
-                AND f.proname IN ('incr_history', 'incr_metrics', 'incr_status')
-                AND NOT (f.proname IN ('incr_metrics', 'incr_status') AND a.grantee = 'pg_monitor'::regrole)
+                AND f.proname IN ('incr_history', 'incr_status')
+                AND NOT (f.proname = 'incr_status' AND a.grantee = 'pg_monitor'::regrole)
                 AND a.grantee <> f.proowner
             ORDER BY 1
     LOOP
@@ -57,49 +57,19 @@ AS 'MODULE_PATHNAME', 'incr_status_wrapper';
 REVOKE ALL ON FUNCTION incr_status() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION incr_status() TO pg_monitor;
 
-DROP FUNCTION incr_metrics();
-CREATE FUNCTION "incr_metrics"() RETURNS TABLE (
+CREATE FUNCTION "incr_synchronous"() RETURNS TABLE (
     "database" text,
-    "slot_name" text,
-    "level" text,
-    "chain_broken" bool,
-    "capturing" bool,
-    "active" bool,
-    "wal_status" text,
-    "restart_lag_bytes" bigint,
-    "confirmed_lag_bytes" bigint,
-    "safe_wal_size" bigint,
-    "behind_seconds" double precision,
-    "last_commit_at" timestamp with time zone,
-    "transactions" bigint,
-    "statements" bigint,
-    "bytes" bigint,
-    "restarts" bigint,
-    "errors" bigint,
-    "not_carried" bigint,
-    "ddl_not_carried" bigint,
-    "ddl_logged" bool,
-    "tables_without_identity" bigint,
-    "base_age_seconds" double precision,
-    "base_seconds" double precision,
-    "base_failures" bigint,
-    "drill_result" text,
-    "drill_age_seconds" double precision,
-    "drill_seconds" double precision,
-    "archive_lag_files" bigint,
-    "archive_lag_bytes" bigint,
-    "archive_lag_seconds" double precision,
-    "archive_failures" bigint,
-    "disk_used_percent" INT,
-    "synchronous_waiting" bigint,
-    "synchronous_degraded" bigint
+    "waiting" bigint,
+    "waiting_since" timestamp with time zone,
+    "degraded" bigint,
+    "degraded_at" timestamp with time zone
 )
 STRICT VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 LANGUAGE c
-AS 'MODULE_PATHNAME', 'incr_metrics_wrapper';
-REVOKE ALL ON FUNCTION incr_metrics() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION incr_metrics() TO pg_monitor;
+AS 'MODULE_PATHNAME', 'incr_synchronous_wrapper';
+REVOKE ALL ON FUNCTION incr_synchronous() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION incr_synchronous() TO pg_monitor;
 
 CREATE FUNCTION "incr_mark"(
     "name" text
@@ -242,6 +212,7 @@ COMMENT ON FUNCTION incr_slot_health() IS 'health of each slot of this database:
 COMMENT ON FUNCTION incr_cluster_health() IS 'health of each database of the cluster that has a slot or an archive, or whose backup is missed, the worst first';
 COMMENT ON FUNCTION incr_metrics() IS 'figures of each database of the cluster that is backed up, for monitoring';
 COMMENT ON FUNCTION incr_status() IS 'what each worker of this database is doing';
+COMMENT ON FUNCTION incr_synchronous() IS 'commits of each database that wait for the files, and those that returned before they were durable';
 COMMENT ON FUNCTION incr_info() IS 'the moments of this database that can be restored: from, to, and why they end';
 COMMENT ON FUNCTION incr_files() IS 'every file of this database''s archive';
 COMMENT ON FUNCTION incr_flush(interval) IS 'waits until everything that was committed before the call is on disk; returns the LSN';

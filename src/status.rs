@@ -15,7 +15,6 @@ use pgrx::prelude::*;
 
 pub use self::durable::{
     begin_wait, covers, end_wait, is_awaited, note_degraded, publish_durable, synchronous, Covers,
-    Synchronous,
 };
 pub use self::parts::{
     BaseStatus, DrillPhase, DrillStatus, ExpiryStatus, ExtensionStatus, GlobalsStatus, LookStatus,

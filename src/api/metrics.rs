@@ -49,8 +49,6 @@ fn incr_metrics() -> TableIterator<
         name!(archive_lag_seconds, Option<f64>),
         name!(archive_failures, Option<i64>),
         name!(disk_used_percent, Option<i32>),
-        name!(synchronous_waiting, Option<i64>),
-        name!(synchronous_degraded, Option<i64>),
     ),
 > {
     ensure_same_version();
@@ -58,7 +56,6 @@ fn incr_metrics() -> TableIterator<
     TableIterator::new(rows.into_iter().map(|metrics| {
         let health = &metrics.health;
         let entry = &metrics.status;
-        let synchronous = status::synchronous(health.database_oid);
         let look = entry
             .map(|entry| entry.look)
             .filter(|look| look.looked_at != 0);
@@ -107,8 +104,6 @@ fn incr_metrics() -> TableIterator<
             health.archive_lag.map(|lag| seconds(lag.age_micros)),
             metrics.archive_failures.map(i64::from),
             health.disk_used_percent,
-            entry.map(|_| synchronous.waiting as i64),
-            entry.map(|_| synchronous.degraded as i64),
         )
     }))
 }
