@@ -134,7 +134,7 @@ pub fn flush(lsn: u64) {
 pub enum Interruption {
     /// The session ends when the commit is cleaned up. Its client is sent nothing more after [`send_no_more`].
     Termination,
-    /// A query cancel, or statement_timeout. It is forgotten with this.
+    /// A query cancel, which is forgotten with this. (statement_timeout ends before COMMIT; in CALL and DO it is one.)
     Cancel,
 }
 
