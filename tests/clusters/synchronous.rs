@@ -400,7 +400,9 @@ fn base_backups_ddl_and_commits_that_wait_do_not_stop_each_other() {
         c.sql("SELECT incr_dump(wait => false)");
         wait_until("another base is there", || c.bases().len() > before);
         wait_until("its worker has ended", || {
-            c.is_true("SELECT pid IS NULL FROM incr_status() WHERE worker = 'base'")
+            c.is_true(
+                "SELECT count(*) = 0 FROM incr_status() WHERE worker = 'base' AND state <> 'done'",
+            )
         });
     }
     assert!(is_quiet(&indexes.finish()));
