@@ -4,6 +4,7 @@
 //! targets are printed and written to `bench/results/`. `BENCH_ONLY` names parts.
 
 mod canvas;
+mod commit;
 mod contestant;
 mod ddl;
 mod decode;
@@ -36,9 +37,9 @@ mod worker;
 
 use report::Report;
 
-const PARTS: [&str; 17] = [
+const PARTS: [&str; 18] = [
     "drain", "overhead", "ddl", "decode", "delay", "size", "restore", "program", "jobs", "part",
-    "squash", "past", "growth", "worker", "idle", "files", "who",
+    "squash", "past", "growth", "worker", "idle", "files", "who", "commit",
 ];
 
 fn main() {
@@ -105,6 +106,9 @@ fn main() {
     }
     if is_wanted("who") {
         who::measure(&mut report, repeats);
+    }
+    if is_wanted("commit") {
+        commit::measure(&mut report, repeats);
     }
     report.finish();
 }

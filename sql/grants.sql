@@ -5,6 +5,7 @@ REVOKE ALL ON FUNCTION incr_check() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_slot_health() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_seq_sync_sql() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_status() FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_synchronous() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_flush(interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_rotate() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_mark(text) FROM PUBLIC;
@@ -30,6 +31,7 @@ GRANT EXECUTE ON FUNCTION incr_slot_health() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION incr_cluster_health() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION incr_metrics() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION incr_status() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION incr_synchronous() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION incr_files() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION incr_info() TO pg_monitor;
 
@@ -42,6 +44,7 @@ COMMENT ON FUNCTION incr_slot_health() IS 'health of each slot of this database:
 COMMENT ON FUNCTION incr_cluster_health() IS 'health of each database of the cluster that has a slot or an archive, or whose backup is missed, the worst first';
 COMMENT ON FUNCTION incr_metrics() IS 'figures of each database of the cluster that is backed up, for monitoring';
 COMMENT ON FUNCTION incr_status() IS 'what each worker of this database is doing';
+COMMENT ON FUNCTION incr_synchronous() IS 'commits of each database that wait for the files, and those that returned before they were durable';
 COMMENT ON FUNCTION incr_info() IS 'the moments of this database that can be restored: from, to, and why they end';
 COMMENT ON FUNCTION incr_files() IS 'every file of this database''s archive';
 COMMENT ON FUNCTION incr_flush(interval) IS 'waits until everything that was committed before the call is on disk; returns the LSN';

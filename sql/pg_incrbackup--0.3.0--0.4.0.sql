@@ -57,6 +57,20 @@ AS 'MODULE_PATHNAME', 'incr_status_wrapper';
 REVOKE ALL ON FUNCTION incr_status() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION incr_status() TO pg_monitor;
 
+CREATE FUNCTION "incr_synchronous"() RETURNS TABLE (
+    "database" text,
+    "waiting" bigint,
+    "waiting_since" timestamp with time zone,
+    "degraded" bigint,
+    "degraded_at" timestamp with time zone
+)
+STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'incr_synchronous_wrapper';
+REVOKE ALL ON FUNCTION incr_synchronous() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION incr_synchronous() TO pg_monitor;
+
 CREATE FUNCTION "incr_mark"(
     "name" text
 ) RETURNS void
@@ -198,6 +212,7 @@ COMMENT ON FUNCTION incr_slot_health() IS 'health of each slot of this database:
 COMMENT ON FUNCTION incr_cluster_health() IS 'health of each database of the cluster that has a slot or an archive, or whose backup is missed, the worst first';
 COMMENT ON FUNCTION incr_metrics() IS 'figures of each database of the cluster that is backed up, for monitoring';
 COMMENT ON FUNCTION incr_status() IS 'what each worker of this database is doing';
+COMMENT ON FUNCTION incr_synchronous() IS 'commits of each database that wait for the files, and those that returned before they were durable';
 COMMENT ON FUNCTION incr_info() IS 'the moments of this database that can be restored: from, to, and why they end';
 COMMENT ON FUNCTION incr_files() IS 'every file of this database''s archive';
 COMMENT ON FUNCTION incr_flush(interval) IS 'waits until everything that was committed before the call is on disk; returns the LSN';

@@ -9,6 +9,7 @@ mod files;
 mod metrics;
 mod offsite;
 mod standbys;
+mod synchronous;
 mod uncovered;
 
 use std::time::Duration;
@@ -244,6 +245,7 @@ fn judge_ours(row: &mut Row, slot: &slot::Facts) -> bool {
         }
         judge_worker(row, &entry);
         standbys::judge_wait(row, &entry);
+        synchronous::judge(row, database);
         judge_age(row, &entry);
         judge_dumps(row, &entry);
         offsite::judge(row, &entry.offsite);

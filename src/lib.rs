@@ -28,6 +28,7 @@ mod row_history;
 mod sequences;
 mod settings;
 mod status;
+mod synchronous;
 mod workers;
 
 use pgrx::prelude::*;
@@ -46,6 +47,7 @@ pub extern "C-unwind" fn _PG_init() {
         status::init(settings::max_databases());
         launcher::init();
         ddl_log::init();
+        synchronous::init();
     }
 }
 

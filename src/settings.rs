@@ -9,6 +9,7 @@ mod choices;
 mod drills;
 mod offsite;
 mod succession;
+mod synchronous;
 
 use std::ffi::CString;
 use std::path::PathBuf;
@@ -21,13 +22,14 @@ pub use self::base::{
     dump_conninfo, retention,
 };
 pub use self::choices::{
-    BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader, TakeOver,
+    BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, OnTimeout, Reader, TakeOver,
 };
 pub use self::drills::{
     drill_conninfo, drill_directory, drill_max_age, drill_schedule, drill_timeout,
 };
 pub use self::offsite::{archive_command, offsite, Offsite};
 pub use self::succession::{take_over, take_over_delay};
+pub use self::synchronous::{synchronous, synchronous_on_timeout, synchronous_timeout};
 use crate::pg;
 
 type Text = GucSetting<Option<CString>>;
@@ -68,6 +70,7 @@ pub fn init() {
     offsite::define();
     drills::define();
     succession::define();
+    synchronous::define();
     define_health();
     pg::server::guc::reserve_prefix(c"pg_incrbackup");
 }

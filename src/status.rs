@@ -5,6 +5,7 @@
 //! is durable: after a restart the state is rebuilt from the slot and the files. Closures run under a
 //! lightweight lock: they copy values and never call into PostgreSQL.
 
+mod durable;
 mod parts;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -12,11 +13,15 @@ use std::time::Duration;
 
 use pgrx::prelude::*;
 
+pub use self::durable::{
+    begin_wait, covers, end_wait, is_awaited, note_degraded, publish_durable, synchronous, Covers,
+};
 pub use self::parts::{
     BaseStatus, DrillPhase, DrillStatus, ExpiryStatus, ExtensionStatus, GlobalsStatus, LookStatus,
     OffsitePhase, OffsiteStatus, SetupStatus, StandbyStatus, LONG_STANDBY_WAIT,
 };
 use crate::cluster_changes::ClusterChanges;
+use crate::pg::server::commit_wait;
 pub use crate::pg::server::shared::is_there;
 use crate::pg::server::shared::{self, Locked, Unlocked};
 
@@ -239,7 +244,11 @@ struct WakeSlot {
 
 /// Asks for the shared memory, for so many databases. Only from `_PG_init`, while the library is preloaded.
 pub fn init(databases: usize) {
-    shared::init(databases, vec![&BOARD, &WAKE]);
+    let event = &commit_wait::EVENT;
+    shared::init(
+        databases,
+        vec![&BOARD, &WAKE, &durable::FILES, &durable::COMMITS, event],
+    );
 }
 
 /// The entry of `database`, copied; also `None` if the library was not preloaded.
@@ -316,7 +325,10 @@ pub fn has_room(database: pg_sys::Oid) -> bool {
 
 /// Frees the entry of a database that is no longer backed up.
 pub fn forget(database: pg_sys::Oid) {
-    update_existing(database, |entry| *entry = DatabaseStatus::default());
+    update_existing(database, |entry| {
+        durable::forget(database);
+        *entry = DatabaseStatus::default();
+    });
 }
 
 /// A database was dropped: its entry is free, and the launcher is told to look which one it was. For the end of the

@@ -4,9 +4,10 @@
 # decoder_raw is built by hand into the machine's PostgreSQL or into that tree.
 #   PG          15 or 18
 #   BENCH_ONLY  some of drain, overhead, ddl, decode, delay, size, restore, program (jobs, part, squash: of it
-#               alone), past, growth, worker, idle, files, who, with commas between (all)
+#               alone), past, growth, worker, idle, files, who, commit, with commas between (all)
 #   BENCH_LOADS some of the drain's loads, by name (all)
 #   BENCH_GROWTH_MAX  the largest number of changes of growth (10000000)
+#   BENCH_COMMIT_SECONDS  seconds of each turn of commit (20)
 #   BENCH_DRAW  a result's .json whose pictures of growth are drawn again, and nothing else
 #   REPEATS     how often each contestant has its turn (3)
 set -eu

@@ -7,6 +7,8 @@
 #   ROUNDS  how many (30)
 #   SEED    which faults; from the time of day, and printed, unless given
 #   READER  stream or poll (stream)
+#   KIND    synchronous: only kills of server and worker, with pg_incrbackup.synchronous = on; and what a client was told to
+#           be committed is in the files that the dead server has left (faults)
 #   PG      15 or 18
 set -eu
 . "$(dirname -- "$0")/paths.sh"

@@ -19,6 +19,7 @@ mod restore_command;
 mod retention;
 mod setup;
 mod status;
+mod synchronous;
 mod waiting;
 
 use archive::manifest::Kind;

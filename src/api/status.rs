@@ -86,6 +86,12 @@ fn capture_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> StatusRow {
         _ if entry.flags > 0 => format!("{} changes could not be captured exactly", entry.flags),
         _ => String::new(),
     };
+    let commits = [detail, synchronous(database)];
+    let detail: Vec<String> = commits
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
+    let detail = detail.join("; ");
     StatusRow {
         worker: "capture",
         pid: entry.pid,
@@ -106,6 +112,22 @@ fn capture_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> StatusRow {
         detail,
         ..StatusRow::default()
     }
+}
+
+/// Commits that wait for the files, and those that did not wait to the end.
+fn synchronous(database: pg_sys::Oid) -> String {
+    let commits = status::synchronous(database);
+    let mut said = Vec::new();
+    if commits.waiting > 0 {
+        said.push(format!("{} commits wait for the files", commits.waiting));
+    }
+    if commits.degraded > 0 {
+        let count = commits.degraded;
+        said.push(format!(
+            "{count} synchronous commits returned before they were in the files"
+        ));
+    }
+    said.join("; ")
 }
 
 fn base_row(entry: &DatabaseStatus) -> StatusRow {

@@ -27,6 +27,8 @@ use crate::{offsite, settings};
 /// With `fsync_interval` 0, fsync at the latest after this much time or text.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const MOST_UNSYNCED: u64 = 16 * 1024 * 1024;
+/// While commits wait for the files, and there is always more to read. What is read within this time shares an fsync.
+const LONGEST_AWAITED: Duration = Duration::from_millis(50);
 
 /// This many flags of rows in one transaction are logged one by one, so that no user can fill the log.
 const LOGGED_FLAGS: u64 = 10;
@@ -356,12 +358,25 @@ impl Journal {
             Duration::ZERO => (MOST_UNSYNCED, LONGEST_WAIT),
             interval => (u64::MAX, interval),
         };
-        self.unsynced_bytes >= most || look_at_clock && self.last_sync.elapsed() >= longest
+        if self.unsynced_bytes >= most {
+            return true;
+        }
+        let elapsed = if look_at_clock {
+            self.last_sync.elapsed()
+        } else {
+            Duration::ZERO
+        };
+        elapsed >= longest || elapsed >= LONGEST_AWAITED && status::is_awaited(self.database)
     }
 
-    /// If everything was read: how long an fsync may still wait. `None`: there is nothing to sync.
+    /// If everything was read: how long an fsync may still wait. `None`: there is nothing to sync. No commit that waits
+    /// keeps to `fsync_interval`.
     pub fn sync_delay(&self) -> Option<Duration> {
-        let interval = settings::fsync_interval();
+        let interval = if status::is_awaited(self.database) {
+            Duration::ZERO
+        } else {
+            settings::fsync_interval()
+        };
         self.has_unsynced()
             .then(|| interval.saturating_sub(self.last_sync.elapsed()))
     }
@@ -421,6 +436,22 @@ impl Journal {
         if !self.has_unsynced() {
             status::update_existing(self.database, |entry| entry.failures = 0);
         }
+    }
+
+    /// Tells commits that wait how far the files go. `read` is the end of what was read.
+    pub fn publish_durable(&self, read: u64) {
+        // Behind a break nothing is written.
+        if self.broken.is_some() {
+            return;
+        }
+        let durable = self.durable_lsn().0;
+        let end = if self.has_unsynced() {
+            durable
+        } else {
+            // The slot can return again what is in the files.
+            read.max(durable)
+        };
+        status::publish_durable(self.database, self.chain.info.slot_start_lsn.0, end);
     }
 
     /// Updates the board's entry. `read` is the end of what was read, `confirmed` the slot's position.

@@ -50,6 +50,8 @@ pub struct StreamReader {
     standby_wait: StandbyWait,
     /// When the last round began that is over; `None` before the first.
     read_since: Option<Time>,
+    /// Commits have waited for the last fsync: the next ones may come at any time, and not be kept waiting.
+    is_awaited: bool,
     last_position: Instant,
     last_report: Instant,
 }
@@ -84,6 +86,7 @@ impl StreamReader {
             look: CatalogCheck::default(),
             standby_wait: StandbyWait::new(database),
             read_since: None,
+            is_awaited: false,
             last_position: Instant::now(),
             last_report: Instant::now(),
         })
@@ -107,7 +110,7 @@ impl StreamReader {
             if shutdown::is_requested() {
                 break;
             }
-            if self.journal.borrow().has_synced_since(began) {
+            if self.journal.borrow().has_synced_since(began) && !self.is_awaited {
                 std::thread::sleep(GATHERING.saturating_sub(began.elapsed()));
             }
             shutdown::sleep(sleep);
@@ -140,6 +143,7 @@ impl StreamReader {
                 }
                 if self.last_report.elapsed() >= Duration::from_millis(500) {
                     self.report();
+                    self.publish_durable();
                 }
             }
         }
@@ -168,6 +172,7 @@ impl StreamReader {
             self.answer(&round.asked, round.at)?;
         }
         self.journal.borrow_mut().rotate_if_old()?;
+        self.publish_durable();
         if self.last_position.elapsed() >= POSITION_INTERVAL {
             self.move_idle_slot()?;
         }
@@ -202,8 +207,10 @@ impl StreamReader {
     /// The durable order: everything written is fsynced first, and only then confirmed. A break is not
     /// confirmed: if the chain's end does not reach the disk, the break is found again.
     fn sync_and_confirm(&mut self) -> Result<()> {
+        self.is_awaited = status::is_awaited(self.database);
         let durable = self.journal.borrow_mut().sync()?;
         self.journal.borrow().ensure_whole()?;
+        self.publish_durable();
         pass("slot: confirm").map_err(CaptureError::system("confirm to the slot"))?;
         self.decoder.confirm(durable.0);
         pass("slot: confirmed").map_err(CaptureError::system("go on after confirming"))
@@ -239,6 +246,11 @@ impl StreamReader {
         self.report();
         self.journal.borrow().answered(asked, rotated);
         Ok(())
+    }
+
+    fn publish_durable(&self) {
+        let journal = self.journal.borrow();
+        journal.publish_durable(self.decoder.read_lsn());
     }
 
     fn report(&mut self) {

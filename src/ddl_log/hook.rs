@@ -26,7 +26,7 @@ use crate::pg::ddl::node::Sql;
 use crate::pg::ddl::statement::Statement;
 use crate::pg::ddl::subtransaction::attempt;
 use crate::pg::failure::Failure;
-use crate::pg::server;
+use crate::pg::server::{self, commit_wait};
 use crate::settings::{self, OnLogError};
 use crate::{lost_extension, replica_identity, status, workers};
 
@@ -188,6 +188,7 @@ fn after_utility(number: u64) {
         return;
     };
     if frame.is_commit_prepared {
+        commit_wait::prepared_was_committed();
         cluster::prepared_was_committed();
         return server::set_latch(status::latch_of(server::my_database()));
     }

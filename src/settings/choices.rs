@@ -81,3 +81,14 @@ pub enum TakeOver {
     #[name = c"on_promotion"]
     OnPromotion,
 }
+
+/// What happens to a COMMIT that was to be durable within `synchronous_timeout`, and is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum OnTimeout {
+    /// It returns, with a WARNING.
+    #[name = c"warn"]
+    Warn,
+    /// It goes on waiting, after a WARNING.
+    #[name = c"wait"]
+    Wait,
+}

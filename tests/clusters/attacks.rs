@@ -39,7 +39,7 @@ fn no_function_is_everybodys() {
         ));
         let expected = match role {
             "watcher" => {
-                "incr_check incr_cluster_health incr_files incr_info incr_metrics incr_slot_health incr_status"
+                "incr_check incr_cluster_health incr_files incr_info incr_metrics incr_slot_health incr_status incr_synchronous"
             },
             _ => "",
         };

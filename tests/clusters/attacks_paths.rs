@@ -90,6 +90,7 @@ fn a_path_that_the_owner_sets_for_the_database_leads_no_function_astray() {
         "incr_cluster_health()",
         "incr_metrics()",
         "incr_status()",
+        "incr_synchronous()",
     ] {
         c.sql(&format!("SET ROLE watcher; SELECT * FROM {call}"));
         c.sql(&format!("SELECT * FROM {call}"));

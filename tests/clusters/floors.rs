@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms (files and directories of `src`), the lowest first.
-const FLOORS: [&str; 26] = [
+const FLOORS: [&str; 27] = [
     "cluster_changes",
     "pg",
     "settings",
@@ -16,6 +16,7 @@ const FLOORS: [&str; 26] = [
     "status",
     "passing",
     "workers",
+    "synchronous",
     "place",
     "preflight",
     "offsite",

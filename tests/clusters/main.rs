@@ -143,6 +143,7 @@ mod smaller_lines;
 mod snapshot_join;
 mod standby;
 mod statements;
+mod synchronous;
 mod takeover;
 mod temporary_objects;
 mod type_edges;

@@ -84,6 +84,8 @@ fn every_metric_is_told_with_a_sane_value() {
     is("archive_lag_seconds", 0.0, 600.0);
     is("archive_failures", 1.0, 1e4);
     is("disk_used_percent", 0.0, 100.0);
+    is("synchronous_waiting", 0.0, 0.0);
+    is("synchronous_degraded_total", 0.0, 0.0);
     c.sql_in("postgres", "CREATE DATABASE forgotten");
     assert_eq!(exporter.scrape().of("", "databases_without_backup"), 1.0);
     let shown = here(&c, "look").replace("localhost:9187", exporter.address());

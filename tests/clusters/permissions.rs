@@ -38,6 +38,7 @@ fn functions_are_the_superusers_until_granted() {
         "incr_report()",
         "incr_seq_sync_sql()",
         "incr_status()",
+        "incr_synchronous()",
         "incr_slot_health()",
         "incr_cluster_health()",
         "incr_metrics()",
@@ -51,7 +52,7 @@ fn functions_are_the_superusers_until_granted() {
 #[test]
 fn health_and_status_are_granted_to_monitors() {
     let c = with_roles();
-    c.sql("SET ROLE watcher; SELECT * FROM incr_slot_health(); SELECT * FROM incr_cluster_health(); SELECT * FROM incr_metrics(); SELECT * FROM incr_status(); SELECT * FROM incr_files(); SELECT * FROM incr_info()");
+    c.sql("SET ROLE watcher; SELECT * FROM incr_slot_health(); SELECT * FROM incr_cluster_health(); SELECT * FROM incr_metrics(); SELECT * FROM incr_status(); SELECT * FROM incr_synchronous(); SELECT * FROM incr_files(); SELECT * FROM incr_info()");
     let error = error_as(&c, "watcher", "SELECT incr_flush()");
     assert_eq!(error.sqlstate, "42501", "{error}");
 }

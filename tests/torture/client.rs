@@ -24,6 +24,7 @@ pub fn play(c: &Cluster, client: usize, seed: u64, ledger: &Ledger, stop: &Atomi
         let Some(mut connection) = connection else {
             return;
         };
+        ledger.connect(client);
         while !is_over() {
             let transaction = Transaction::make(&mut rng, client, ledger);
             match (connection.run(&transaction.sql), transaction.commits) {
@@ -35,6 +36,7 @@ pub fn play(c: &Cluster, client: usize, seed: u64, ledger: &Ledger, stop: &Atomi
                 break;
             }
         }
+        ledger.disconnect(client);
     }
 }
 

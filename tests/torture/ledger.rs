@@ -17,6 +17,8 @@ pub struct Entries {
     pub rolled_back: BTreeSet<u64>,
     /// The connection was lost before the answer to COMMIT.
     in_doubt: BTreeMap<u64, usize>,
+    /// Clients that have a connection.
+    connected: BTreeSet<usize>,
     asked: usize,
 }
 
@@ -32,6 +34,19 @@ impl Ledger {
         let mut book = self.book();
         book.last += 1;
         book.last
+    }
+
+    pub fn connect(&self, client: usize) {
+        self.book().connected.insert(client);
+    }
+
+    pub fn disconnect(&self, client: usize) {
+        self.book().connected.remove(&client);
+    }
+
+    /// True when every client has seen that the server is gone: what it was told before is in the book.
+    pub fn is_disconnected(&self) -> bool {
+        self.book().connected.is_empty()
     }
 
     pub fn commit(&self, client: usize, number: u64) {

@@ -5,7 +5,7 @@
 mod torture;
 
 use std::process::ExitCode;
-use torture::Torture;
+use torture::{Kind, Torture};
 
 const ROUNDS: u32 = 30;
 
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         seed,
         rounds,
         reader,
+        kind: kind(),
     };
     let report = torture.run();
     println!("{report}");
@@ -27,6 +28,14 @@ fn main() -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+fn kind() -> Kind {
+    match std::env::var("KIND").unwrap_or_default().as_str() {
+        "" | "faults" => Kind::Faults,
+        "synchronous" => Kind::Synchronous,
+        other => panic!("KIND={other} is none of faults, synchronous"),
     }
 }
 

@@ -5,16 +5,17 @@
 //! rolled back, and which nobody knows until the server is asked again. Meanwhile one of the `faults`
 //! strikes, chosen by the seed. When the server is back and `incr_flush()` has returned, `stream`
 //! reads the segments: every committed number once, in commit order, and no other. At the end the
-//! archive is restored and compared. `make torture` runs it.
+//! archive is restored and compared. `make torture` runs it. With KIND=synchronous the faults are those of `synchronous`.
 
 mod client;
 mod faults;
 mod ledger;
 mod processes;
 mod stream;
+mod synchronous;
 mod tear;
 
-use faults::{Fault, Faults};
+use faults::Faults;
 use harness::{differences, wait_until_within, Cluster};
 use ledger::Ledger;
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use stream::{Findings, Stream};
+use synchronous::Kills;
 
 /// How long a server may take to come back and to write everything.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -33,6 +35,17 @@ pub struct Torture {
     pub rounds: u32,
     /// The value of `pg_incrbackup.reader`.
     pub reader: String,
+    pub kind: Kind,
+}
+
+/// What strikes, and what must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Every fault; each committed number is in the files in the end, once.
+    Faults,
+    /// Kills of server and worker, with `pg_incrbackup.synchronous`: also what the dead server has left in the files has each
+    /// number that was acknowledged.
+    Synchronous,
 }
 
 /// What it came to.
@@ -43,6 +56,8 @@ pub struct Report {
     pub committed: usize,
     pub rolled_back: usize,
     pub in_doubt: usize,
+    /// With [`Kind::Synchronous`]: numbers that were acknowledged when a server died, and not in the files then.
+    pub missing: Option<usize>,
     pub findings: Findings,
     /// What incr_verify() and the comparison with the restored database found.
     pub problems: Vec<String>,
@@ -50,7 +65,8 @@ pub struct Report {
 
 impl Report {
     pub fn is_clean(&self) -> bool {
-        self.findings.is_clean() && self.problems.is_empty()
+        let is_missing = self.missing.is_some_and(|missing| missing > 0);
+        self.findings.is_clean() && self.problems.is_empty() && !is_missing
     }
 }
 
@@ -64,6 +80,12 @@ impl fmt::Display for Report {
             "torture: {} transactions committed ({} of them in doubt for a while), {} rolled back",
             self.committed, self.in_doubt, self.rolled_back
         )?;
+        if let Some(missing) = self.missing {
+            writeln!(
+                f,
+                "torture: {missing} acknowledged commits were missing in the files of a dead server"
+            )?;
+        }
         let faults: Vec<_> = self
             .faults
             .iter()
@@ -99,7 +121,11 @@ impl Torture {
             self.reader,
             harness::Installation::under_test().version
         );
-        let cluster = Cluster::builder()
+        let mut builder = Cluster::builder();
+        if self.kind == Kind::Synchronous {
+            builder = synchronous::settings(builder);
+        }
+        let cluster = builder
             .setting("pg_incrbackup.decoding_work_mem", "64kB")
             .setting("pg_incrbackup.rotate_size", "1MB")
             .setting("pg_incrbackup.reader", &self.reader)
@@ -114,16 +140,20 @@ impl Torture {
         let ledger = Ledger::default();
         let mut stream = Stream::default();
         let mut faults = Faults::new(&cluster, self.seed);
+        let mut kills = (self.kind == Kind::Synchronous).then(|| Kills::new(&cluster, self.seed));
         for round in 1..=self.rounds {
             let started = Instant::now();
             let fault = faults.choose(round);
-            self.round(&cluster, round, fault, &mut faults, &ledger);
+            self.round(&cluster, round, &ledger, || match &mut kills {
+                Some(kills) => kills.strike(&ledger),
+                None => faults.strike(fault),
+            });
             stream.read(&cluster);
             let findings = stream.compare(&ledger);
             let verified = cluster.sql("SELECT * FROM incr_verify()");
             println!(
                 "round {round}: {}; {findings}; {}",
-                faults.story(),
+                kills.as_mut().map_or_else(|| faults.story(), Kills::story),
                 Self::took(started)
             );
             if !verified.is_empty() {
@@ -132,12 +162,13 @@ impl Torture {
                     .push(format!("round {round}: incr_verify(): {verified}"));
             }
             report.findings = findings;
+            report.missing = kills.as_ref().map(|kills| kills.missing);
             report.rounds = round;
             if !report.is_clean() {
                 break;
             }
         }
-        report.faults = faults.counts();
+        report.faults = kills.map_or_else(|| faults.counts(), |kills| kills.counts);
         (report.committed, report.rolled_back, report.in_doubt) = ledger.counts();
         self.conclude(cluster, &ledger, &mut report);
         report
@@ -149,7 +180,7 @@ impl Torture {
     }
 
     /// The load, with a fault in the midst of it; returns when all is written.
-    fn round(&self, c: &Cluster, round: u32, fault: Fault, faults: &mut Faults, ledger: &Ledger) {
+    fn round(&self, c: &Cluster, round: u32, ledger: &Ledger, strike: impl FnOnce()) {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for number in 0..CLIENTS {
@@ -164,7 +195,7 @@ impl Torture {
             wait_until_within(PATIENCE, "the load runs", || {
                 grown(10 + round as usize % 30)
             });
-            faults.strike(fault);
+            strike();
             let before = ledger.committed();
             wait_until_within(PATIENCE, "the load runs again", || {
                 ledger.committed() >= before + 20
@@ -226,9 +257,25 @@ fn committed_numbers_survive_faults_exactly_once() {
         seed: 1,
         rounds: 7,
         reader: "stream".to_string(),
+        kind: Kind::Faults,
     };
     let report = torture.run();
     println!("{report}");
     assert!(report.is_clean(), "{report}");
     assert!(report.rounds == 7 && report.committed > 200, "{report}");
+}
+
+#[cfg(test)]
+#[test]
+fn what_was_acknowledged_is_in_the_files_of_a_dead_server() {
+    let torture = Torture {
+        seed: 2,
+        rounds: 4,
+        reader: "stream".to_string(),
+        kind: Kind::Synchronous,
+    };
+    let report = torture.run();
+    println!("{report}");
+    assert!(report.is_clean(), "{report}");
+    assert!(report.rounds == 4 && report.committed > 100, "{report}");
 }

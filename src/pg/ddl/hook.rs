@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use pgrx::prelude::*;
 
 use super::statement::Statement;
+use crate::pg::server::commit_wait;
 
 /// Callbacks of the features around statements.
 pub struct Callbacks {
@@ -83,6 +84,8 @@ unsafe extern "C-unwind" fn process_utility(
 ) {
     // SAFETY: the arguments are PostgreSQL's own, handed on unchanged.
     let number = unsafe { before_utility(pstmt, source, context) };
+    // SAFETY: the tree is valid for the length of the statement.
+    let before = commit_wait::enter_statement(unsafe { (*(*pstmt).utilityStmt).type_ });
     // SAFETY: set once before any backend was forked; the call is PostgreSQL's usual one.
     unsafe {
         match PREVIOUS_UTILITY {
@@ -108,6 +111,7 @@ unsafe extern "C-unwind" fn process_utility(
             ),
         }
     }
+    commit_wait::leave_statement(before);
     if number != 0 {
         // SAFETY: as above.
         unsafe { after_utility(number) }

@@ -1,6 +1,7 @@
 //! Properties of the running server and this process.
 
 pub mod child_server;
+pub mod commit_wait;
 pub mod dialog;
 pub mod fence;
 pub mod guc;

@@ -24,28 +24,30 @@ static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
 #[repr(C)]
 pub struct Table<Head, Row> {
     pub head: Head,
-    /// As many as [`init`] was told.
+    /// As many as [`init`] was told, or one for each process.
     pub rows: [Row],
 }
 
 /// Where a table is, in every process alike.
 struct Place<Head, Row> {
     name: &'static CStr,
+    rows: fn() -> usize,
     address: AtomicPtr<u8>,
     holds: PhantomData<fn() -> (Head, Row)>,
 }
 
 impl<Head: Default, Row: Default> Place<Head, Row> {
-    const fn new(name: &'static CStr) -> Place<Head, Row> {
+    const fn new(name: &'static CStr, rows: fn() -> usize) -> Place<Head, Row> {
         Place {
             name,
+            rows,
             address: AtomicPtr::new(std::ptr::null_mut()),
             holds: PhantomData,
         }
     }
 
     fn size(&self) -> usize {
-        let rows = Layout::array::<Row>(rows());
+        let rows = Layout::array::<Row>((self.rows)());
         let whole = rows.and_then(|rows| Layout::new::<Head>().extend(rows));
         whole.map_or(usize::MAX, |(whole, _)| whole.pad_to_align().size())
     }
@@ -53,7 +55,7 @@ impl<Head: Default, Row: Default> Place<Head, Row> {
     /// The fat pointer's second half is the number of rows, whatever the first one points to.
     fn table(&self) -> *mut Table<Head, Row> {
         let address = self.address.load(Ordering::Relaxed);
-        std::ptr::slice_from_raw_parts_mut(address, rows()) as *mut Table<Head, Row>
+        std::ptr::slice_from_raw_parts_mut(address, (self.rows)()) as *mut Table<Head, Row>
     }
 
     /// # Safety
@@ -68,7 +70,7 @@ impl<Head: Default, Row: Default> Place<Head, Row> {
             self.address.store(address.cast(), Ordering::Relaxed);
             let table = self.table();
             (&raw mut (*table).head).write(Head::default());
-            for row in 0..rows() {
+            for row in 0..(self.rows)() {
                 (&raw mut (*table).rows[row]).write(Row::default());
             }
         }
@@ -96,7 +98,7 @@ pub struct Locked<Head, Row> {
 impl<Head: Default, Row: Default> Locked<Head, Row> {
     pub const fn new(name: &'static CStr) -> Locked<Head, Row> {
         Locked {
-            place: Place::new(name),
+            place: Place::new(name, rows),
             lock: AtomicPtr::new(std::ptr::null_mut()),
         }
     }
@@ -148,7 +150,12 @@ pub struct Unlocked<Head, Row>(Place<Head, Row>);
 
 impl<Head: Default + Sync, Row: Default + Sync> Unlocked<Head, Row> {
     pub const fn new(name: &'static CStr) -> Unlocked<Head, Row> {
-        Unlocked(Place::new(name))
+        Unlocked(Place::new(name, rows))
+    }
+
+    /// With a row for each process that can be connected to a database.
+    pub const fn of_processes(name: &'static CStr) -> Unlocked<Head, Row> {
+        Unlocked(Place::new(name, processes))
     }
 
     /// Only where the library is preloaded.
@@ -192,6 +199,12 @@ pub fn init(rows: usize, areas: Vec<&'static dyn Area>) {
 /// Databases that there is room for.
 pub fn rows() -> usize {
     ROWS.load(Ordering::Relaxed)
+}
+
+/// Processes that can be connected to a database at the same time. Known from the request hook on.
+fn processes() -> usize {
+    // SAFETY: a plain global, which the postmaster sets before it calls the request hook.
+    usize::try_from(unsafe { pg_sys::MaxBackends }).unwrap_or_default()
 }
 
 #[pg_guard]

@@ -1,14 +1,15 @@
 //! A commit wakes the capture worker of its database.
 //!
 //! PostgreSQL wakes walsenders when WAL is flushed, but no background worker. Every process of a
-//! server that preloads this library therefore has a commit callback that sets the worker's latch.
+//! server that preloads this library therefore has a commit callback that sets the worker's latch. Where the client is to
+//! wait for the worker, see `commit_wait`.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
 
 use pgrx::prelude::*;
 
-use crate::pg::server;
+use crate::pg::server::{self, commit_wait};
 
 thread_local! {
     /// XactLastCommitEnd at the last check: only a commit record changes it.
@@ -33,12 +34,17 @@ unsafe extern "C-unwind" fn on_transaction_end(
     event: pg_sys::XactEvent::Type,
     _argument: *mut std::ffi::c_void,
 ) {
-    if event != pg_sys::XactEvent::XACT_EVENT_COMMIT {
-        return;
+    match event {
+        pg_sys::XactEvent::XACT_EVENT_COMMIT => {}
+        pg_sys::XactEvent::XACT_EVENT_ABORT => return commit_wait::aborted(),
+        _ => return,
     }
     // SAFETY: a plain global of this process.
     let end = unsafe { pg_sys::XactLastCommitEnd };
-    if SEEN.replace(end) != end {
+    let is_new = SEEN.replace(end) != end;
+    // First, so that the worker knows who waits.
+    commit_wait::committed(if is_new { end } else { 0 });
+    if is_new {
         let latch = LATCH_OF.get().map_or(0, |of| of(server::my_database()));
         server::set_latch(latch);
     }
