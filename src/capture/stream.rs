@@ -25,6 +25,7 @@ use crate::pg::decoding::{direct, moved_sequences};
 use crate::pg::server;
 use crate::settings;
 use crate::status::DatabaseStatus;
+use crate::status;
 use crate::workers::shutdown;
 
 /// Minimum interval of position comments for an idle database.
