@@ -10,7 +10,6 @@
 mod client;
 mod faults;
 mod ledger;
-mod processes;
 mod stream;
 mod tear;
 
