@@ -4,18 +4,21 @@
 
 use std::ops::Deref;
 
-use archive::claim::{self, Claim, Hold, Server, To};
+pub use archive::claim::To;
+use archive::claim::{self, Claim, Hold, Server};
 use archive::layout::{Directories, Standing};
-use archive::owner::Identity;
+use archive::owner::{self, Identity, Owner};
 use archive::{ArchiveRoot, ChainDir, DatabaseDir};
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
 use crate::pg::catalogs::databases;
+use crate::pg::decoding::slot;
+use crate::pg::decoding::timeline::{self, Shared};
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::settings;
-use crate::workers::has_slot;
+use crate::workers::{self, has_slot};
 
 /// The directory of a database that this server owns: as long as this exists, no other server writes there.
 pub struct Owned {
@@ -32,6 +35,11 @@ impl Deref for Owned {
 }
 
 impl Owned {
+    /// Fails if another server has become the owner: to be called before anything counts that was written here.
+    pub fn ensure_held(&self) -> archive::Result<()> {
+        self.hold.ensure_held()
+    }
+
     /// The former owner, if this took it over, as text.
     pub fn taken_from(&self) -> Option<&str> {
         self.hold.taken_from.as_deref()
@@ -54,11 +62,74 @@ pub fn root() -> Result<ArchiveRoot, Failure> {
     Ok(ArchiveRoot::open(&directory, &server::data_directory())?)
 }
 
-/// The directory of the database `name`, created if missing, to start a chain in it, or (`take_over`) to
-/// start one where another server was the owner.
-pub fn claim(database: pg_sys::Oid, name: &str, take_over: bool) -> Result<Owned, Failure> {
-    let to = if take_over { To::TakeOver } else { To::Begin };
+/// The directory of the database `name`, created if missing: `to` start a chain in it, also where another server was the
+/// owner, or to go on in that one's chain.
+pub fn claim(database: pg_sys::Oid, name: &str, to: To) -> Result<Owned, Failure> {
     open(database, name, to)
+}
+
+/// What this server finds if another one owns the archive of a database that it has the slot of.
+#[derive(Clone, Debug)]
+pub struct Predecessor {
+    pub directory: DatabaseDir,
+    pub owner: Owner,
+    /// What this server lacks to go on in the owner's chain; `None` if nothing.
+    pub obstacle: Option<String>,
+}
+
+/// The other server that owns the archive of a database; `None` if this one does, or nobody. Needs a transaction, for
+/// memory.
+pub fn predecessor(database: pg_sys::Oid) -> Result<Option<Predecessor>, Failure> {
+    let Some(directory) = find(database)? else {
+        return Ok(None);
+    };
+    let Some(owner) = owner::read(directory.path())? else {
+        return Ok(None);
+    };
+    let claim = claim_of(database, To::Write);
+    if claim::ensure_may_write(&directory, &this_server(), claim).is_ok() {
+        return Ok(None);
+    }
+    let obstacle = obstacle(database, &directory, &owner)?;
+    Ok(Some(Predecessor {
+        directory,
+        owner,
+        obstacle,
+    }))
+}
+
+/// Why this server can't go on where `owner` has ended.
+fn obstacle(
+    database: pg_sys::Oid,
+    directory: &DatabaseDir,
+    owner: &Owner,
+) -> Result<Option<String>, Failure> {
+    let is_left = |timeline| matches!(timeline::shared_with(timeline), Shared::LeftAt(_));
+    let theirs = owner.identity.timeline;
+    if owner.identity.system_identifier != server::system_identifier() {
+        return Ok(Some("its owner is of another cluster".to_owned()));
+    }
+    if !is_left(theirs) {
+        return Ok(Some(format!(
+            "timeline {theirs} of its owner is no former one of this server, which is on timeline {}",
+            server::timeline()
+        )));
+    }
+    let name = workers::slot_name(database);
+    let Some(position) = slot::position(&name).filter(|_| has_slot(database)) else {
+        return Ok(Some(format!("this server has no slot \"{name}\"")));
+    };
+    if position.is_invalidated {
+        return Ok(Some(format!("slot \"{name}\" of this server is invalid")));
+    }
+    let chain = match directory.served_chain()? {
+        Some(chain) if chain.info.ended.is_none() => chain,
+        _ => return Ok(Some("its chain has ended".to_owned())),
+    };
+    let last = chain.last_timeline()?;
+    Ok((!is_left(last)).then(|| {
+        format!("its files end on timeline {last}, which is no former one of this server")
+    }))
 }
 
 /// The directory of the database `name`, which this server already owns; it gets that name.

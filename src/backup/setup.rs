@@ -13,7 +13,7 @@ use super::{base, board, globals, identities, turn};
 use crate::pg::decoding::slot::{self, NewSlot};
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, title, transaction};
-use crate::place::Owned;
+use crate::place::{Owned, To};
 use crate::status::{self, BasePhase, Phase};
 use crate::{place, settings, workers};
 
@@ -41,15 +41,28 @@ pub fn run(database: pg_sys::Oid, source: &Source, how: How) -> Result<(), Failu
         // Nothing is created if the archive may not be mounted.
         return Err(slot_without_chain(&name));
     }
-    let owned = place::claim(database, &source.database, take_over)?;
+    let to = if take_over {
+        to_take_over(database, new_chain)?
+    } else {
+        To::Begin
+    };
+    let owned = place::claim(database, &source.database, to)?;
+    let goes_on = matches!(to, To::GoOnFrom(_));
     if let Some(former) = owned.taken_from() {
+        let how = if goes_on {
+            "; it goes on in its chain"
+        } else {
+            ""
+        };
         title::log(&format!(
-            "this server has taken over the archive from {former}"
+            "this server has taken over the archive from {former}{how}"
         ));
     }
     let mut identities = identities::ensure()?;
-    if new_chain || owned.taken_from().is_some() {
+    if new_chain || owned.taken_from().is_some() && !goes_on {
         end_chain(database, &name, &owned)?;
+    } else if owned.taken_from().is_some() {
+        forget_failures(database);
     }
     if workers::has_slot(database) {
         resume(database);
@@ -144,6 +157,11 @@ fn end_chain(database: pg_sys::Oid, name: &str, owned: &Owned) -> Result<(), Fai
     if let Some(mut chain) = owned.served_chain()? {
         chain.end_here("replaced by incr_setup(new_chain => true)")?;
     }
+    forget_failures(database);
+    Ok(())
+}
+
+fn forget_failures(database: pg_sys::Oid) {
     status::update_existing(database, |entry| {
         entry.broken.set("");
         entry.last_error.set("");
@@ -151,7 +169,26 @@ fn end_chain(database: pg_sys::Oid, name: &str, owned: &Owned) -> Result<(), Fai
         entry.restarts = 0;
         entry.phase = Phase::Stopped;
     });
-    Ok(())
+}
+
+/// How the archive is taken over: in the chain that is there, if this server is the successor of its owner.
+fn to_take_over(database: pg_sys::Oid, new_chain: bool) -> Result<To, Failure> {
+    if new_chain {
+        return Ok(To::TakeOver);
+    }
+    let found = transaction::run(|| place::predecessor(database))?;
+    let Some(predecessor) = found else {
+        return Ok(To::TakeOver);
+    };
+    match predecessor.obstacle {
+        None => Ok(To::GoOnFrom(predecessor.owner.identity.timeline)),
+        Some(why) => {
+            title::log(&format!(
+                "this server does not go on in the chain of the archive: {why}"
+            ));
+            Ok(To::TakeOver)
+        }
+    }
 }
 
 /// Stops capture and drops the slot, if there is one.

@@ -4,6 +4,7 @@
 //! counts what waits for an fsync, rotates at transaction ends, and reports to the status board. It
 //! guarantees that [`Journal::sync`] returns only what is on disk.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use archive::layout::Stored;
@@ -18,6 +19,7 @@ use super::losses::Losses;
 use crate::output_plugin::frame::{self, Frame};
 use crate::pg::server::{signals, title};
 use crate::pg::types::xid;
+use crate::place::Owned;
 use crate::status::{self, DatabaseStatus};
 use crate::workers::shutdown;
 use crate::{offsite, settings};
@@ -31,6 +33,7 @@ const LOGGED_FLAGS: u64 = 10;
 
 pub struct Journal {
     database: pg_sys::Oid,
+    owned: Rc<Owned>,
     appender: Appender,
     /// The current transaction is in the files already.
     skipping: bool,
@@ -56,11 +59,17 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub fn new(database: pg_sys::Oid, chain: ChainDir, appender: Appender) -> Self {
+    pub fn new(
+        database: pg_sys::Oid,
+        owned: Rc<Owned>,
+        chain: ChainDir,
+        appender: Appender,
+    ) -> Self {
         // Opening the files may have closed a segment that a crash had left open.
         offsite::want(database);
         Self {
             database,
+            owned,
             appender,
             skipping: false,
             commit_time: None,
@@ -285,6 +294,7 @@ impl Journal {
 
     /// Closes the open segment, unless it is empty. Everything written is durable afterwards.
     pub fn rotate(&mut self) -> Result<Option<String>> {
+        self.ensure_owned()?;
         self.losses.note(self.database)?;
         let closed = self.appender.rotate(xid::next())?;
         if closed.is_some() {
@@ -308,10 +318,18 @@ impl Journal {
         Ok(last.map_or_else(String::new, |path| path.to_string_lossy().into_owned()))
     }
 
-    /// Makes everything written durable; returns the end of the last transaction or position on disk.
+    /// Fails if another server has become the owner.
+    pub fn ensure_owned(&self) -> Result<()> {
+        Ok(self.owned.ensure_held()?)
+    }
+
+    /// Makes everything written durable; returns the end of the last transaction or position on disk. What it returns may
+    /// be confirmed: this server still was the owner when it was durable.
     pub fn sync(&mut self) -> Result<Lsn> {
+        self.ensure_owned()?;
         self.losses.note(self.database)?;
         let durable = self.appender.sync()?;
+        self.ensure_owned()?;
         self.note_synced();
         Ok(durable)
     }

@@ -172,6 +172,7 @@ impl PollReader {
         if asked.flush_wanted > asked.flush_done || asked.rotate_wanted > asked.rotate_done {
             self.answer(asked)?;
         }
+        self.journal.ensure_owned()?;
         self.journal.rotate_if_old()?;
         self.look.if_due(self.database);
         self.report();

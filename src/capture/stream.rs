@@ -147,6 +147,7 @@ impl StreamReader {
             self.sequences
                 .write_moved(&mut self.journal.borrow_mut(), self.read_lsn())?;
         }
+        self.journal.borrow().ensure_owned()?;
         let delay = self.journal.borrow().sync_delay();
         let is_due = delay.is_some_and(|delay| delay.is_zero()) || is_asked;
         if is_due {

@@ -4,10 +4,11 @@
 //! records that on the status board, and exits, which releases everything; the launcher starts a new one.
 
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 use std::time::Duration;
 
 use archive::failpoint::pass;
-use archive::segment::SegmentIdentity;
+use archive::segment::{SegmentIdentity, Switch};
 use archive::{ChainDir, Lsn};
 use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
 use pgrx::prelude::*;
@@ -70,23 +71,52 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
     let plugin = workers::slot_plugin(database)
         .ok_or_else(|| CaptureError::off(format!("replication slot \"{name}\" does not exist")))?;
     slot::allow_output_plugin(&plugin);
-    let (_owned, mut chain) = open_chain(database, &name)?;
-    let result = capture_to(&chain, database, &name, &plugin);
+    let (owned, mut chain) = open_chain(database, &name)?;
+    let owned = Rc::new(owned);
+    let result = capture_to(&owned, &chain, database, &name, &plugin);
     if let Err(CaptureError::Broken(reason)) = &result {
+        owned.ensure_held()?;
         chain.end_here(reason)?;
     }
     result
 }
 
-fn capture_to(chain: &ChainDir, database: pg_sys::Oid, name: &str, plugin: &str) -> Result<()> {
+fn capture_to(
+    owned: &Rc<Owned>,
+    chain: &ChainDir,
+    database: pg_sys::Oid,
+    name: &str,
+    plugin: &str,
+) -> Result<()> {
     let timeline = chain.last_timeline()?;
+    let shared = timeline::shared_with(timeline);
+    if shared == Shared::Never {
+        return Err(CaptureError::Broken(format!(
+            "the files end on timeline {timeline}, which is not in this server's history"
+        )));
+    }
     let confirmed = Lsn(slot::position(name).map_or(0, |slot| slot.confirmed_lsn));
-    let opened = chain.open_for_append(identity(database)?, confirmed);
-    if let Err(error @ archive::Error::KeptAside { .. }) = &opened {
+    let switch = match shared {
+        Shared::LeftAt(left) => Some(Switch {
+            timeline,
+            at: Lsn(left),
+        }),
+        _ => None,
+    };
+    let opened = chain.open_for_append(identity(database, switch)?, confirmed);
+    if let Err(error @ (archive::Error::KeptAside { .. } | archive::Error::SetApart { .. })) =
+        &opened
+    {
         return Err(CaptureError::Broken(error.to_string()));
     }
     let appender = opened?;
-    ensure_same_history(timeline, appender.last_lsn())?;
+    ensure_same_history(shared, appender.last_lsn())?;
+    if let Some(switch) = switch {
+        title::log(&format!(
+            "the chain goes on from timeline {timeline}, which this server left at {}",
+            switch.at
+        ));
+    }
     if let Some(torn) = appender.torn_tail() {
         title::log(&format!(
             "removed {} bytes of an incomplete transaction from the end of {} ({})",
@@ -97,7 +127,7 @@ fn capture_to(chain: &ChainDir, database: pg_sys::Oid, name: &str, plugin: &str)
     }
     // A segment that was open when the server stopped.
     backup::want_healing(database);
-    let journal = Journal::new(database, chain.clone(), appender);
+    let journal = Journal::new(database, owned.clone(), chain.clone(), appender);
     status::publish_latch(database, server::my_latch());
     match settings::reader() {
         Reader::Stream => StreamReader::start(database, name, plugin, journal)?.run(),
@@ -105,24 +135,16 @@ fn capture_to(chain: &ChainDir, database: pg_sys::Oid, name: &str, plugin: &str)
     }
 }
 
-/// A server that was reset to an earlier state (a copy of its files, point-in-time recovery, the promotion of
-/// a standby that had not received everything) has other transactions at LSNs that the files already contain.
-fn ensure_same_history(timeline: u32, end: Lsn) -> Result<()> {
-    let why = match timeline::shared_with(timeline) {
-        Shared::Current(flushed) if end.0 > flushed => format!(
+/// A server that was reset to an earlier state (a copy of its files) has other transactions at LSNs that the files
+/// already contain. After a switch of the timeline, nothing behind it is left in the files.
+fn ensure_same_history(shared: Shared, end: Lsn) -> Result<()> {
+    match shared {
+        Shared::Current(flushed) if end.0 > flushed => Err(CaptureError::Broken(format!(
             "the files extend to {end}, but the server's WAL ends at {}: the server was reset to an earlier state",
             Lsn(flushed)
-        ),
-        Shared::LeftAt(left) if end.0 > left => format!(
-            "the files extend to {end} on timeline {timeline}, which the server left at {}",
-            Lsn(left)
-        ),
-        Shared::Never => {
-            format!("the files end on timeline {timeline}, which is not in this server's history")
-        }
-        _ => return Ok(()),
-    };
-    Err(CaptureError::Broken(why))
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The database's directory, owned by this server as long as the value exists, and its chain that the slot
@@ -157,10 +179,11 @@ fn open_chain(database: pg_sys::Oid, slot: &str) -> Result<(Owned, ChainDir)> {
     }
 }
 
-fn identity(database: pg_sys::Oid) -> Result<SegmentIdentity> {
+fn identity(database: pg_sys::Oid, switch: Option<Switch>) -> Result<SegmentIdentity> {
     let name = BackgroundWorker::transaction(|| server::database_name(database));
     Ok(SegmentIdentity {
         timeline: server::timeline(),
+        switch,
         database: String::from_utf8_lossy(&name.unwrap_or_default()).into_owned(),
         server_version: server::running_version(),
         encoding: server::database_encoding(),

@@ -142,6 +142,7 @@ mod slots_of_others;
 mod smaller_lines;
 mod snapshot_join;
 mod statements;
+mod takeover;
 mod temporary_objects;
 mod type_edges;
 mod type_values;

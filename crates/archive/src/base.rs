@@ -134,5 +134,6 @@ pub(crate) fn entry(name: BaseName, metadata: Metadata, sums: String, bytes: u64
         snapshot: Some(metadata.snapshot),
         duration_ms: Some(metadata.duration_ms),
         expired_at: None,
+        set_apart_at: None,
     }
 }

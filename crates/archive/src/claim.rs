@@ -6,20 +6,28 @@
 //! of that server. Both are changed only under an exclusive lock, so no process is writing then, and no
 //! server that is writing is replaced. The kernel releases the lock when a process exits in any way.
 //!
+//! A file system over a network can lose the lock of a host that does not answer, or of a machine that was paused. Whoever
+//! holds it looks before anything counts ([`Hold::ensure_held`]) whether it still does: before a position is confirmed to
+//! the slot, before a file gets its final name. And whoever goes on in a chain gives the files that the owner before
+//! appended to a new inode first: what that one still writes is in none of them.
+//!
 //! A refused server leaves nothing behind, not even the lock file.
 
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{flock, FlockOperation};
+use rustix::fs::{flock, statat, AtFlags, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::durable;
 use crate::error::{Error, Result};
+use crate::failpoint::pass;
 use crate::layout::{ChainDir, DatabaseDir};
-use crate::owner::{self, Identity, Owner};
+use crate::owner::{self, Identity, Owner, OWNER_JSON};
 use crate::time;
 
 pub const OWNER_LOCK: &str = "owner.lock";
@@ -55,16 +63,104 @@ pub enum To {
     Write,
     /// Start a chain: also if there is no owner and no chain is open.
     Begin,
-    /// An administrator has made it the owner.
+    /// An administrator has made it the owner: the chain ends.
     TakeOver,
+    /// It was promoted, has the slot, and its history contains the timeline of the owner that this is: it becomes the
+    /// owner and goes on in the chain.
+    GoOnFrom(u32),
 }
 
 /// The right to write below a database's directory, as long as this exists.
 #[derive(Debug)]
 pub struct Hold {
-    _lock: File,
+    lock: File,
+    /// It may be renamed meanwhile, with its database.
+    directory: File,
+    path: PathBuf,
+    server: Server,
+    /// owner.json as it was when it named this server.
+    seen: Cell<Option<Seen>>,
     /// The former owner, if this changed the owner, as text.
     pub taken_from: Option<String>,
+}
+
+/// What tells one `owner.json` from the next: inode, and time of its last change.
+type Seen = (u64, i64, i64);
+
+impl Hold {
+    /// Fails with [`Error::LostHold`] if another server has become the owner, or its lock file is another one. Costs two
+    /// system calls for the metadata of a file, and the reading of a line.
+    pub fn ensure_held(&self) -> Result<()> {
+        let is_held = self.has_lock()? && lock_says(&self.lock, &self.server);
+        if is_held && self.is_owner()? {
+            return Ok(());
+        }
+        let owner = owner::read(&self.path)?.map_or_else(
+            || "another server".to_owned(),
+            |owner| owner.identity.to_string(),
+        );
+        Err(Error::LostHold {
+            path: self.path.clone(),
+            owner,
+        })
+    }
+
+    fn has_lock(&self) -> Result<bool> {
+        let ours = self.lock.metadata().map_err(self.failed())?;
+        let there = self.stat(OWNER_LOCK)?;
+        Ok(there.is_some_and(|there| {
+            (there.st_dev, there.st_ino) == (ours.dev() as _, ours.ino() as _)
+        }))
+    }
+
+    fn is_owner(&self) -> Result<bool> {
+        let Some(there) = self.stat(OWNER_JSON)? else {
+            // Written by nobody else: it was removed.
+            return Ok(true);
+        };
+        let there = (
+            there.st_ino as u64,
+            there.st_mtime as i64,
+            there.st_mtime_nsec as i64,
+        );
+        if self.seen.get() == Some(there) {
+            return Ok(true);
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.directory, OWNER_JSON, flags, Mode::empty());
+        let mut file = File::from(file.map_err(|errno| self.failed()(errno.into()))?);
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(self.failed())?;
+        let owner = owner::parse(&bytes, &self.path.join(OWNER_JSON))?;
+        let is_ours = owner.identity == self.server.identity;
+        self.seen.set(is_ours.then_some(there));
+        Ok(is_ours)
+    }
+
+    fn stat(&self, name: &str) -> Result<Option<Stat>> {
+        match statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.failed()(errno.into())),
+        }
+    }
+
+    fn failed(&self) -> impl FnOnce(std::io::Error) -> Error + '_ {
+        Error::io("check the owner of", &self.path)
+    }
+}
+
+/// True if no process holds the lock of a database's owner at this moment. Asks the kernel, and leaves nothing behind.
+pub fn is_free(database: &DatabaseDir) -> Result<bool> {
+    let path = lock_path(database);
+    let lock = match durable::open_for_update(&path) {
+        Err(error) if error.io_error().map(std::io::Error::kind) == Some(ErrorKind::NotFound) => {
+            return Ok(true);
+        }
+        lock => lock?,
+    };
+    // Released with the file.
+    try_lock(database, &lock, FlockOperation::NonBlockingLockExclusive)
 }
 
 /// Fails if `server` may not write below `database`. Changes nothing.
@@ -88,8 +184,14 @@ pub fn hold(
             let is_written = decided == Decision::Keep && lock_says(&lock, server);
             // The owner may have become another between the look and the lock.
             if is_written && decide(database, server, claim)? == Decision::Keep {
+                let path = database.path().to_owned();
+                let directory = File::open(&path).map_err(Error::io("open", &path))?;
                 return Ok(Hold {
-                    _lock: lock,
+                    lock,
+                    directory,
+                    path,
+                    server: server.clone(),
+                    seen: Cell::new(None),
                     taken_from,
                 });
             }
@@ -99,7 +201,7 @@ pub fn hold(
             write_lock(database, &lock, server)?;
             taken_from = taken_from.or(before);
             // Whoever takes over in the next moment is not taken over from in turn.
-            if claim.to == To::TakeOver {
+            if matches!(claim.to, To::TakeOver | To::GoOnFrom(_)) {
                 claim.to = To::Write;
             }
             continue;
@@ -126,6 +228,7 @@ enum Decision {
     /// It becomes the owner, or remains it on another timeline.
     Write,
     TakeOver,
+    GoOn,
 }
 
 fn decide(database: &DatabaseDir, server: &Server, claim: Claim) -> Result<Decision> {
@@ -141,7 +244,8 @@ fn decide(database: &DatabaseDir, server: &Server, claim: Claim) -> Result<Decis
     }
     match claim.to {
         To::TakeOver => Ok(Decision::TakeOver),
-        To::Write | To::Begin => Err(Error::NotOwner {
+        To::GoOnFrom(timeline) if owners.is_left_by(timeline, mine) => Ok(Decision::GoOn),
+        To::Write | To::Begin | To::GoOnFrom(_) => Err(Error::NotOwner {
             path: database.path().to_owned(),
             owner: owner.to_string(),
             differences: mine.differences(owners),
@@ -205,12 +309,20 @@ fn become_owner(
             owner::write(database.path(), &Owner { since, ..owner })?;
             return Ok(None);
         }
-        Decision::TakeOver => {}
+        Decision::GoOn => {
+            for chain in database.open_chains()? {
+                chain.renew_appended()?;
+            }
+        }
+        // First, so that the owner before finds its end, whatever becomes of this.
+        Decision::TakeOver => {
+            for mut chain in database.open_chains()? {
+                chain.renew_appended()?;
+                chain.end_here(&format!("taken over by {}", owner.identity))?;
+            }
+        }
     }
-    // First, so that the owner before finds its end, whatever becomes of this.
-    for mut chain in database.open_chains()? {
-        chain.end_here(&format!("taken over by {}", owner.identity))?;
-    }
+    pass("claim: renewed").map_err(Error::io("write", database.path()))?;
     owner::write(database.path(), &owner)?;
     Ok(Some(before.map_or_else(
         || "an unknown server".to_owned(),

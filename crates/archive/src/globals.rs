@@ -192,5 +192,6 @@ pub(crate) fn entry(name: GlobalsName, facts: &Facts, sums: String, bytes: u64) 
         snapshot: None,
         duration_ms: None,
         expired_at: None,
+        set_apart_at: None,
     }
 }

@@ -64,7 +64,7 @@ fn finished(chain: &ChainDir) -> Result<Vec<FileRow>> {
     };
     let rows = manifest::without_repeats(manifest::read(chain)?.entries)
         .into_iter()
-        .filter(|entry| entry.expired_at.is_none())
+        .filter(|entry| !entry.is_gone())
         .map(|entry| FileRow {
             archived_at: archived_at(&entry),
             chain: chain.number,

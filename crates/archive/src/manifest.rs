@@ -8,6 +8,7 @@
 
 mod expired;
 mod parts;
+mod set_apart;
 mod strictly;
 
 use std::collections::{HashMap, HashSet};
@@ -32,6 +33,7 @@ use crate::time::{self, Time};
 
 pub use expired::expire;
 pub use parts::{in_parts, is_part, joined};
+pub(crate) use set_apart::replace;
 pub use strictly::{parse_strictly, read_stored, read_strictly};
 
 /// The subject of a line.
@@ -81,6 +83,14 @@ pub struct Entry {
         default
     )]
     pub expired_at: Option<Time>,
+    /// When the file was replaced by a shorter one, or set apart: it reaches behind the point at which the server's
+    /// history left the file's timeline. It is no longer part of the archive, whether it exists or not.
+    #[serde(
+        with = "time::json_option",
+        skip_serializing_if = "Option::is_none",
+        default
+    )]
+    pub set_apart_at: Option<Time>,
 }
 
 /// A manifest as it was read.
@@ -92,6 +102,11 @@ pub struct Manifest {
 }
 
 impl Entry {
+    /// True for a file that is part of the archive no longer, by retention or by a switch of the timeline.
+    pub fn is_gone(&self) -> bool {
+        self.expired_at.is_some() || self.set_apart_at.is_some()
+    }
+
     /// How a manifest names a segment, compressed or not.
     pub fn segment_file(name: SegmentName) -> String {
         format!("{INCREMENTAL}/{}", name.file(Stored::Plain))
@@ -218,7 +233,7 @@ pub fn without_repeats(entries: Vec<Entry>) -> Vec<Entry> {
     kept
 }
 
-fn to_lines<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
+pub(crate) fn to_lines<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
     let mut text = Vec::new();
     for entry in entries {
         serde_json::to_writer(&mut text, entry).expect("plain fields always become JSON");

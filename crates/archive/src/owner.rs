@@ -70,6 +70,14 @@ impl Identity {
         words.collect::<Vec<_>>().join("; ")
     }
 
+    /// True if `successor` is a server of the same cluster on a later timeline, and this one is on the timeline that it was
+    /// asked about.
+    pub(crate) fn is_left_by(&self, timeline: u32, successor: &Identity) -> bool {
+        self.system_identifier == successor.system_identifier
+            && self.timeline == timeline
+            && self.timeline < successor.timeline
+    }
+
     pub(crate) fn is_but_for_timeline(&self, other: &Identity) -> bool {
         let timeline = self.timeline;
         Identity {

@@ -138,7 +138,7 @@ fn files_of(chain: &ChainDir) -> Result<Vec<String>> {
     let given_up = expiry::given_up(chain)?;
     let entries = manifest::read(chain)?.entries.into_iter();
     let mut gone: Vec<String> = entries
-        .filter(|e| e.expired_at.is_some())
+        .filter(manifest::Entry::is_gone)
         .map(|e| e.file)
         .collect();
     gone.extend(given_up);

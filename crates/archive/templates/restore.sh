@@ -156,7 +156,7 @@ value() {       # KEY FILE -> a value of metadata.json or chain.json; empty for 
     sed -n "s/^ *\"$1\": \"\{0,1\}\(.*\)/\1/p" "$2" | sed 's/"\{0,1\},\{0,1\}$//; s/^null$//; q' | printable
 }
 listed() {      # FILE -> its sha256 in the manifest, whose last line about it counts; "expired" if retention removed it
-    sed -n "\|\"file\":\"$1\"|{s/.*\"expired_at\":\"[^\"]*\".*/expired/p;s/.*,\"sha256\":\"\([0-9a-f]*\)\".*}$/\1/p;}" \
+    sed -n "\|\"file\":\"$1\"|{s/.*\"expired_at\":\"[^\"]*\".*/expired/p;s/.*\"set_apart_at\":.*/expired/p;s/.*,\"sha256\":\"\([0-9a-f]*\)\".*}$/\1/p;}" \
         "$work/manifest" | tail -n 1
 }
 check_sealed() { # DIRECTORY: every file as SHA256SUMS has it, none besides, and that as the manifest's

@@ -248,7 +248,7 @@ impl List<'_> {
     }
 
     fn is_done(&self, chain: &ChainDir, entry: &Entry) -> bool {
-        entry.expired_at.is_some() || is_archived(self.database, self.notes, chain, entry).is_some()
+        entry.is_gone() || is_archived(self.database, self.notes, chain, entry).is_some()
     }
 
     fn description(&mut self, chain: &ChainDir, entries: &[Entry]) -> Result<()> {

@@ -141,7 +141,7 @@ impl Work<'_> {
         // Without a line it is not closed yet: the process that closes it is about to write the line. One
         // that got its line since the pass began waits for the next pass.
         let listed = self.listed.get(&Entry::segment_file(name));
-        let Some(listed) = listed.filter(|entry| entry.expired_at.is_none()) else {
+        let Some(listed) = listed.filter(|entry| !entry.is_gone()) else {
             return Ok(Done::Nothing);
         };
         for stored in Stored::COMPRESSED {
@@ -215,7 +215,7 @@ impl Work<'_> {
         let manifest = manifest::lock(self.chain)?;
         // Retention marks expired files under the same lock.
         let last = manifest.last(&Entry::segment_file(name))?;
-        let Some(last) = last.filter(|last| last.expired_at.is_none()) else {
+        let Some(last) = last.filter(|last| !last.is_gone()) else {
             if let Some((_, partial, _)) = unnamed {
                 durable::remove_if_there(partial)?;
             }

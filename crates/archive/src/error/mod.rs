@@ -77,6 +77,24 @@ pub enum Error {
     #[error("\"{}\" names no owner{}", path.display(), open_elsewhere(*chain))]
     NoOwner { path: PathBuf, chain: Option<u32> },
 
+    /// Another server has become the owner since this one got the right to write.
+    #[error("\"{}\" is no longer this server's to write to: {owner} has taken it over", path.display())]
+    LostHold { path: PathBuf, owner: String },
+
+    /// Transactions in the files are not in the history of the server that goes on after them.
+    #[error(
+        "{} committed on timeline {timeline} and not in the history of this server, which left that timeline at {at}: set \
+        apart in \"{}\"",
+        counted(*transactions),
+        path.display()
+    )]
+    SetApart {
+        path: PathBuf,
+        timeline: u32,
+        at: Lsn,
+        transactions: u64,
+    },
+
     /// A write failed earlier; the segment must be reopened, which truncates its torn tail.
     #[error("\"{}\" must be reopened after a failed write", path.display())]
     Poisoned { path: PathBuf },
@@ -139,6 +157,13 @@ impl Error {
             path: path.to_owned(),
             why: why.into(),
         }
+    }
+}
+
+fn counted(transactions: u64) -> String {
+    match transactions {
+        1 => "1 transaction was".to_owned(),
+        many => format!("{many} transactions were"),
     }
 }
 

@@ -151,7 +151,7 @@ fn survey(database: &DatabaseDir, rules: &Rules) -> Result<Vec<Surveyed>> {
 fn survey_chain(chain: &ChainDir) -> Result<Surveyed> {
     let entries = manifest::read_whole(chain)?.into_iter();
     let listed: BTreeMap<_, _> = entries.map(|entry| (entry.file.clone(), entry)).collect();
-    let is_ours = |file: &str| listed.get(file).is_none_or(|e| e.expired_at.is_none());
+    let is_ours = |file: &str| listed.get(file).is_none_or(|e| !e.is_gone());
     let pins = pins::read(chain)?;
     let mut facts = retention::Chain {
         number: chain.number,

@@ -275,7 +275,7 @@ struct Sealed {
     sha256: String,
 }
 
-fn to_json(info: &ChainInfo) -> Vec<u8> {
+pub(crate) fn to_json(info: &ChainInfo) -> Vec<u8> {
     let plain = serde_json::to_vec(info).expect("plain fields always become JSON");
     let sealed = Sealed {
         info: info.clone(),

@@ -16,6 +16,8 @@ pub const MANIFEST: &str = "manifest.jsonl";
 pub const CHAIN_JSON: &str = "chain.json";
 /// The directory of a chain that holds segments.
 pub const INCREMENTAL: &str = "incremental";
+/// How the directory of a chain is called that holds what the server lost of a timeline, before its number.
+pub const LOST: &str = "lost-";
 /// The directory of a chain that holds base backups.
 pub const BASE: &str = "base";
 

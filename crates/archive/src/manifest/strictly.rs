@@ -52,14 +52,18 @@ pub fn parse_strictly(bytes: &[u8]) -> Manifest {
             continue;
         };
         let highest = &mut highest[entry.kind as usize];
+        // Others, with lower LSNs, have taken its place.
+        let is_set_apart = entry.set_apart_at.is_some();
         if serde_json::to_vec(&entry).is_ok_and(|written| written != line) {
             flaw("it was changed after it was written");
         } else if !lines.insert(line) {
             flaw("it is a duplicate");
-        } else if files.insert(entry.file) && entry.start_lsn < *highest {
+        } else if files.insert(entry.file) && entry.start_lsn < *highest && !is_set_apart {
             flaw("it follows a later one");
         }
-        *highest = entry.start_lsn.max(*highest);
+        if !is_set_apart {
+            *highest = entry.start_lsn.max(*highest);
+        }
     }
     manifest
 }

@@ -44,6 +44,9 @@ pub struct Header {
     pub format: u32,
     pub system_identifier: u64,
     pub timeline: u32,
+    /// Of the first segment of a timeline that is not the chain's first: where the server's history left the timeline of
+    /// the segment before. Nothing before it in the chain is above it.
+    pub switched_at: Option<Lsn>,
     pub database_oid: u32,
     pub database: String,
     pub chain: u32,
@@ -85,8 +88,8 @@ impl Header {
         SegmentName::new(self.start_lsn, self.opened_at)
     }
 
-    /// All lines before the first transaction.
-    pub fn write(&self, key: Key) -> String {
+    /// The structural line.
+    pub(super) fn comment(&self, key: Key) -> String {
         let (file, sha256) = self
             .previous
             .as_ref()
@@ -103,9 +106,17 @@ impl Header {
             .field("server_version", self.server_version)
             .field("encoding", &self.encoding)
             .field("previous", file)
-            .field("previous_sha256", sha256)
-            .finish();
-        let magic = first_line(self.format);
+            .field("previous_sha256", sha256);
+        let comment = match self.switched_at {
+            Some(lsn) => comment.field("switched_at", lsn),
+            None => comment,
+        };
+        comment.finish()
+    }
+
+    /// All lines before the first transaction.
+    pub fn write(&self, key: Key) -> String {
+        let (magic, comment) = (first_line(self.format), self.comment(key));
         let mut text = format!("{magic}\n{comment}\\restrict {}\n", key.as_str());
         text.push_str(&format!(
             "SET client_encoding = '{}';\n",
@@ -125,6 +136,10 @@ impl Header {
             format,
             system_identifier: comment.value("system_identifier")?,
             timeline: comment.value("timeline")?,
+            switched_at: comment
+                .has("switched_at")
+                .then(|| comment.value("switched_at"))
+                .transpose()?,
             database_oid: comment.value("database_oid")?,
             database: comment.text("database")?,
             chain: comment.value("chain")?,
@@ -156,6 +171,7 @@ mod tests {
             format: 1,
             system_identifier: 7_300_000_000_000_000_000,
             timeline: 1,
+            switched_at: None,
             database_oid: 16384,
             database: "my \"db\"\n".to_owned(),
             chain: 2,
@@ -172,6 +188,8 @@ mod tests {
         };
         let second = Header {
             format: 2,
+            timeline: 3,
+            switched_at: Some(Lsn(0x15E0F00)),
             previous: Some(previous),
             ..first.clone()
         };

@@ -29,6 +29,7 @@ pub fn line(header: &Header, tally: &Tally, content: &Checksum, stored: &Checksu
         snapshot: None,
         duration_ms: None,
         expired_at: None,
+        set_apart_at: None,
     }
 }
 

@@ -24,6 +24,7 @@ use super::manifest_line;
 use super::rotate::open_segment;
 use super::source;
 use super::summary::{Summary, Tally};
+use super::switch::Switch;
 use super::writer::Appender;
 use crate::base;
 use crate::durable;
@@ -37,6 +38,8 @@ use crate::pause::Pause;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentIdentity {
     pub timeline: u32,
+    /// If the files end on another timeline: where the server's history left that one.
+    pub switch: Option<Switch>,
     /// The database's current name.
     pub database: String,
     /// As `server_version_num`.
@@ -66,12 +69,14 @@ struct ClosedEnd {
 impl ChainDir {
     /// Opens the chain for appending. `confirmed` is the position confirmed to the slot. Fails if another
     /// process has it open, if the chain has ended, and if the files contradict themselves or the slot in a
-    /// way that no crash explains.
+    /// way that no crash explains. After a switch of the timeline, what the files contain behind it is cut off; if
+    /// transactions are among it, they are set apart and it fails with [`Error::SetApart`]: the chain ends.
     pub fn open_for_append(&self, identity: SegmentIdentity, confirmed: Lsn) -> Result<Appender> {
         if self.info.ended.is_some() {
             return Err(Error::refused(&self.path, "the chain has ended"));
         }
         let lock = self.lock()?;
+        self.cut_at_switch(identity.switch)?;
         base::complete_manifest(self, &mut || {})?;
         self.complete_manifest(&mut || {})?;
         let closed = self.closed_end()?;
@@ -111,7 +116,7 @@ impl ChainDir {
     }
 
     /// Excludes a second writer; the lock is released with the returned file.
-    fn lock(&self) -> Result<File> {
+    pub(crate) fn lock(&self) -> Result<File> {
         let directory = File::open(&self.path).map_err(Error::io("open", &self.path))?;
         match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(directory),
@@ -135,6 +140,20 @@ impl ChainDir {
             }
             None => Ok(first),
         }
+    }
+
+    /// Gives the files that are appended to a new inode each, with the same content: a process that still has the former
+    /// one open, without the right to write any more, writes to none of the chain's files.
+    pub(crate) fn renew_appended(&self) -> Result<()> {
+        let open = self.segments()?.into_iter();
+        let open = open.filter(|(_, stored)| *stored == Stored::Partial);
+        let open = open.map(|(name, stored)| self.segment_path(name, stored));
+        for path in open.chain([self.manifest()]) {
+            if path.symlink_metadata().is_ok() {
+                durable::copy_atomically(&path, durable::open_to_read(&path)?)?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds missing lines of closed segments to the manifest.
@@ -217,6 +236,18 @@ impl ChainDir {
             bytes: summary.size - summary.complete,
             why,
         });
+        let mut identity = identity;
+        let is_of_timeline = |header: &Header| header.timeline == identity.timeline;
+        if let Some(header) = summary
+            .header
+            .as_ref()
+            .filter(|header| is_of_timeline(header))
+        {
+            // The first of its timeline, in case that it is begun again.
+            let timeline = header.timeline;
+            let switch = header.switched_at.map(|at| Switch { timeline, at });
+            identity.switch = identity.switch.or(switch);
+        }
         let (Some(mut header), Some(key), 1..) = (summary.header, summary.key, summary.complete)
         else {
             // Only a header, or not even that: it may lack settings, and contains nothing.
@@ -230,6 +261,11 @@ impl ChainDir {
             self.finish(name, summary.proven)?;
             self.complete_manifest(&mut || {})?;
             return self.start(self.closed_end()?, identity, lock);
+        }
+        if header.timeline != identity.timeline && summary.tally.end_lsn == header.start_lsn {
+            // Only positions of sequences: they are written again, and two segments can't begin at one LSN.
+            durable::remove_if_there(&path)?;
+            return self.start(closed, identity, lock);
         }
         if header.format != FORMAT && summary.tally.transactions == 0 {
             renew_format(&path, summary.complete)?;

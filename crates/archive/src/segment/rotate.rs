@@ -38,23 +38,30 @@ impl Appender {
         if self.is_empty() {
             return Ok(None);
         }
+        self.close(next_xid).map(Some)
+    }
+
+    fn close(&mut self, next_xid: u64) -> Result<ClosedSegment> {
         self.identity.next_xid = next_xid.max(self.tally.highest_xid + 1);
         let footer = self.tally.footer().write(self.key);
         self.put(footer.as_bytes())?;
         self.sync()?;
-        let closed = self.publish()?;
-        Ok(Some(closed))
+        self.publish()
     }
 
     /// Closes a segment started by another server (an older minor, the old primary), or by another version of
-    /// this crate in its format.
+    /// this crate in its format. One of another timeline is closed although it only contains positions: what follows is
+    /// in a segment whose header says where the timeline began.
     pub(super) fn close_if_begun_otherwise(&mut self) -> Result<()> {
         let (identity, header) = (&self.identity, &self.header);
         let here = (identity.timeline, identity.server_version, FORMAT);
-        if here != (header.timeline, header.server_version, header.format) {
-            self.rotate(self.identity.next_xid)?;
+        if here == (header.timeline, header.server_version, header.format) {
+            return Ok(());
         }
-        Ok(())
+        if identity.timeline == header.timeline && self.is_empty() {
+            return Ok(());
+        }
+        self.close(self.identity.next_xid).map(|_| ())
     }
 
     /// The end of [`Appender::rotate`], after the footer: final name, then manifest, then the next segment,
@@ -72,6 +79,9 @@ impl Appender {
         };
         let start_lsn = self.tally.end_lsn;
         let highest_xid = self.tally.highest_xid;
+        if self.header.timeline == self.identity.timeline {
+            self.identity.switch = None;
+        }
         (self.file, self.header, self.key) =
             open_segment(&self.chain, &self.identity, start_lsn, Some(previous))?;
         self.tally = Tally {
@@ -94,6 +104,7 @@ pub(super) fn open_segment(
         format: FORMAT,
         system_identifier: chain.info.system_identifier,
         timeline: identity.timeline,
+        switched_at: identity.switch.map(|switch| switch.at),
         database_oid: chain.info.database_oid,
         database: identity.database.clone(),
         chain: chain.number,

@@ -113,13 +113,14 @@ impl<'a> ChainCheck<'a> {
         let bases = self.names_in(BASE).unwrap_or_default();
         let given_up = given_up_among(&segments, &bases);
         for entry in manifest.entries {
-            if entry.expired_at.is_none() && !given_up.contains(&entry.file) {
+            if !entry.is_gone() && !given_up.contains(&entry.file) {
                 self.listed.insert(entry.file.clone(), entry);
                 continue;
             }
             self.expired.insert(entry.file.clone());
             let last = self.last_expired.as_ref().map(|last| last.end_lsn);
-            if entry.kind == Kind::Incremental && last < Some(entry.end_lsn) {
+            let is_set_apart = entry.set_apart_at.is_some();
+            if !is_set_apart && entry.kind == Kind::Incremental && last < Some(entry.end_lsn) {
                 self.last_expired = Some(entry);
             }
         }
@@ -216,7 +217,7 @@ impl<'a> ChainCheck<'a> {
     /// remove files meanwhile.
     pub(super) fn has_expired(&mut self, file: &str) -> bool {
         let line = self.newest_line(file);
-        let has_expired = line.is_some_and(|entry| entry.expired_at.is_some());
+        let has_expired = line.is_some_and(|entry| entry.is_gone());
         if has_expired {
             self.listed.remove(file);
         }

@@ -104,6 +104,7 @@ impl ChainCheck<'_> {
                 let missing = failed.is_ok();
                 if missing && self.has_expired(&line) {
                     let expired = self.newest_line(&line);
+                    let expired = expired.filter(|entry| entry.set_apart_at.is_none());
                     return expired.map_or(before, |entry| Before::after(&entry));
                 }
                 let why = failed.err();

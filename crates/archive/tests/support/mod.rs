@@ -116,6 +116,7 @@ pub fn new_chain(database_oid: u32) -> NewChain {
 pub fn identity(next_xid: u64) -> SegmentIdentity {
     SegmentIdentity {
         timeline: 1,
+        switch: None,
         database: "shop".to_owned(),
         server_version: 150018,
         encoding: "UTF8".to_owned(),

@@ -94,13 +94,14 @@ impl Reader<'_> {
         };
         let mut last_expired: Option<Entry> = None;
         for entry in manifest::without_repeats(manifest.entries) {
-            if entry.expired_at.is_none() {
+            if !entry.is_gone() {
                 lines.valid.insert(entry.file.clone(), entry);
                 continue;
             }
             lines.expired.insert(entry.file.clone());
             let last = last_expired.as_ref().map(|last| last.end_lsn);
-            if entry.kind == Kind::Incremental && last < Some(entry.end_lsn) {
+            let has_expired = entry.expired_at.is_some();
+            if has_expired && entry.kind == Kind::Incremental && last < Some(entry.end_lsn) {
                 last_expired = Some(entry);
             }
         }

@@ -192,7 +192,7 @@ fn list_chain<E: From<Error>>(
         if entry.kind != Kind::Incremental {
             continue;
         }
-        if entry.expired_at.is_some() {
+        if entry.is_gone() {
             expired.insert(entry.file);
         } else {
             listed.insert(entry.file.clone(), entry);

@@ -72,7 +72,7 @@ fn of_chain(chain: &ChainDir, now: Time) -> Result<Chain> {
     let pins = pins::read(chain)?;
     let entries = manifest::read(chain)?.entries.into_iter();
     let bases: Vec<Entry> = entries
-        .filter(|entry| entry.kind == Kind::Base && entry.expired_at.is_none())
+        .filter(|entry| entry.kind == Kind::Base && !entry.is_gone())
         .collect();
     let mut found = Vec::new();
     for name in chain.bases()? {

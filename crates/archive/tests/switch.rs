@@ -1,0 +1,285 @@
+//! A promoted server goes on in the chain: what is behind the point at which its history left the files' timeline.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+
+use archive::layout::{SegmentName, Stored};
+use archive::manifest;
+use archive::segment::{SegmentIdentity, Switch};
+use archive::{Appender, Error, Lsn, Result};
+use support::faults::Faults;
+use support::{at, identity, insert, Place};
+
+const SETVAL: &[u8] = b"SELECT pg_catalog.setval('public.s', 65, true);";
+
+/// What a server of timeline 2 writes, whose history left timeline 1 at `lsn`.
+fn promoted(lsn: u64) -> SegmentIdentity {
+    let switch = Switch {
+        timeline: 1,
+        at: Lsn(lsn),
+    };
+    SegmentIdentity {
+        timeline: 2,
+        switch: Some(switch),
+        ..identity(1000)
+    }
+}
+
+fn go_on(place: &Place, lsn: u64) -> Result<Appender> {
+    let timeline = place.chain.last_timeline().unwrap();
+    let identity = match timeline {
+        1 => promoted(lsn),
+        _ => SegmentIdentity {
+            switch: None,
+            ..promoted(lsn)
+        },
+    };
+    support::unlocked(|| place.chain.open_for_append(identity.clone(), Lsn(0)))
+}
+
+fn assert_sound(place: &Place) {
+    let problems = archive::verify(&place.database, &mut || {}).unwrap();
+    assert_eq!(problems, []);
+}
+
+/// Timeline and switch point in the header of each segment, and the commits in it.
+fn segments(place: &Place) -> Vec<(u32, Option<u64>, u64)> {
+    let segments = place.chain.segments().unwrap().into_iter();
+    segments
+        .map(|(name, stored)| {
+            let summary = place.chain.summarize(name, stored).unwrap();
+            assert_eq!((summary.torn, summary.contradiction), (None, None));
+            let header = summary.header.unwrap();
+            let switched = header.switched_at.map(|lsn| lsn.0);
+            (header.timeline, switched, summary.tally.transactions)
+        })
+        .collect()
+}
+
+/// A closed segment, and an open one of the other timeline behind which nothing is.
+#[test]
+fn what_ends_before_the_switch_stays_and_the_next_segment_names_it() {
+    let place = Place::new();
+    let mut appender = place.append();
+    insert(&mut appender, 10, 0x2000);
+    appender.rotate(11).unwrap();
+    insert(&mut appender, 11, 0x2100);
+    appender.sync().unwrap();
+    drop(appender);
+    let mut appender = go_on(&place, 0x2100).unwrap();
+    assert_eq!(appender.last_lsn(), Lsn(0x2100));
+    insert(&mut appender, 12, 0x2200);
+    appender.rotate(13).unwrap();
+    insert(&mut appender, 13, 0x2300);
+    appender.sync().unwrap();
+    drop(appender);
+    let expected = [
+        (1, None, 1),
+        (1, None, 1),
+        (2, Some(0x2100), 1),
+        (2, None, 1),
+    ];
+    assert_eq!(segments(&place), expected);
+    assert_sound(&place);
+}
+
+/// It contains nothing but its header when the server stops again.
+#[test]
+fn a_first_segment_that_is_begun_again_names_the_switch_too() {
+    let place = Place::new();
+    let mut appender = place.append();
+    insert(&mut appender, 10, 0x2000);
+    appender.sync().unwrap();
+    drop(appender);
+    for _ in 0..3 {
+        drop(go_on(&place, 0x2000).unwrap());
+    }
+    assert_eq!(segments(&place), [(1, None, 1), (2, Some(0x2000), 0)]);
+    assert_sound(&place);
+}
+
+/// Positions only: a segment of the former timeline is closed, small as it is; one of sequences is begun again.
+#[test]
+fn no_commit_of_the_new_timeline_is_in_a_segment_of_the_former() {
+    for (position, expected) in [(Some(0x1500), vec![1, 2]), (None, vec![2])] {
+        let place = Place::new();
+        let mut appender = place.append();
+        if let Some(lsn) = position {
+            appender.position(Lsn(lsn), at(1)).unwrap();
+        }
+        appender
+            .sequences(Lsn(0x1500), at(1), &[SETVAL.to_vec()])
+            .unwrap();
+        appender.sync().unwrap();
+        drop(appender);
+        let mut appender = go_on(&place, 0x1600).unwrap();
+        insert(&mut appender, 10, 0x2000);
+        appender.sync().unwrap();
+        drop(appender);
+        let timelines: Vec<u32> = segments(&place).iter().map(|s| s.0).collect();
+        assert_eq!(timelines, expected);
+        assert_sound(&place);
+    }
+}
+
+/// A position behind the switch would have commits below it taken for repeats.
+#[test]
+fn positions_and_sequences_behind_the_switch_are_cut_off_and_nothing_is_lost() {
+    for is_closed in [false, true] {
+        let place = Place::new();
+        let mut appender = place.append();
+        insert(&mut appender, 10, 0x2000);
+        appender
+            .sequences(Lsn(0x2000), at(1), &[SETVAL.to_vec()])
+            .unwrap();
+        appender.position(Lsn(0x2050), at(2)).unwrap();
+        appender.position(Lsn(0x3000), at(3)).unwrap();
+        appender
+            .sequences(Lsn(0x3000), at(4), &[SETVAL.to_vec()])
+            .unwrap();
+        if is_closed {
+            appender.rotate(11).unwrap();
+            appender.position(Lsn(0x3100), at(5)).unwrap();
+        }
+        appender.sync().unwrap();
+        drop(appender);
+        let mut appender = go_on(&place, 0x2080).unwrap();
+        assert_eq!(appender.last_lsn(), Lsn(0x2050), "{is_closed}");
+        insert(&mut appender, 11, 0x2090);
+        appender.sync().unwrap();
+        drop(appender);
+        assert_eq!(segments(&place), [(1, None, 1), (2, Some(0x2080), 1)]);
+        assert_sound(&place);
+        assert!(!place.chain.path.join("lost-1").exists());
+    }
+}
+
+/// Commits behind the switch in an open segment, or over several closed ones, with a base and a set of globals.
+fn with_lost(place: &Place, is_closed: bool) {
+    let mut appender = place.append();
+    insert(&mut appender, 10, 0x2000);
+    appender.rotate(11).unwrap();
+    insert(&mut appender, 11, 0x2100);
+    insert(&mut appender, 12, 0x2200);
+    insert(&mut appender, 13, 0x2300);
+    if is_closed {
+        appender.rotate(14).unwrap();
+        insert(&mut appender, 14, 0x2400);
+        appender.rotate(15).unwrap();
+        support::take_base(&place.chain, Lsn(0x2450), 15, at(0));
+        support::write_set(&place.chain, Lsn(0x2400), at(1), "SELECT 1;", "SELECT 2;");
+        insert(&mut appender, 15, 0x2500);
+    }
+    appender.sync().unwrap();
+}
+
+/// Opens until the chain says that it is cut; what a crash interrupts is repeated.
+fn cut(place: &Place) -> Error {
+    go_on(place, 0x2180).err().unwrap()
+}
+
+fn assert_set_apart(place: &Place, is_closed: bool) {
+    let error = cut(place);
+    let lost = if is_closed { 4 } else { 2 };
+    let Error::SetApart {
+        path, transactions, ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!(*transactions, lost);
+    assert!(error.to_string().contains("lost-1"), "{error}");
+    let mut chain = place.database.latest_chain().unwrap().unwrap();
+    chain.end_here(&error.to_string()).unwrap();
+    assert_eq!(chain.info.ended.as_ref().unwrap().last_lsn, Lsn(0x2100));
+    assert_eq!(segments(place), [(1, None, 1), (1, None, 1)]);
+    assert_eq!(chain.bases().unwrap(), []);
+    assert_sound(place);
+    // The directory is an archive of its own, with all that was there.
+    let database = archive::DatabaseDir::at(path).unwrap();
+    database.ensure_restore_files().unwrap();
+    assert_eq!(archive::verify(&database, &mut || {}).unwrap(), []);
+    let chain = database.latest_chain().unwrap().unwrap();
+    let found: u64 = chain
+        .segments()
+        .unwrap()
+        .into_iter()
+        .map(|(name, stored)| chain.summarize(name, stored).unwrap().tally.transactions)
+        .sum();
+    assert_eq!(found, lost + 1, "whole segments");
+    assert_eq!(chain.bases().unwrap().len(), usize::from(is_closed));
+    let readme = fs::read_to_string(path.join("README-LOST.txt")).unwrap();
+    assert!(
+        readme.contains(&format!("{lost} transactions are lost")),
+        "{readme}"
+    );
+    assert!(readme.contains("0/2200"), "{readme}");
+}
+
+#[test]
+fn commits_behind_the_switch_are_set_apart_and_the_chain_ends_before_them() {
+    for is_closed in [false, true] {
+        let place = Place::new();
+        with_lost(&place, is_closed);
+        assert_set_apart(&place, is_closed);
+    }
+}
+
+#[test]
+fn compressed_segments_and_indexes_go_too() {
+    let place = Place::new();
+    with_lost(&place, true);
+    let compression = "zstd".parse().unwrap();
+    archive::compression::compress(&place.database, compression, &mut || {}).unwrap();
+    assert_set_apart(&place, true);
+    let names: Vec<(SegmentName, Stored)> = place.chain.stored_segments().unwrap();
+    assert_eq!(names.len(), 2);
+}
+
+/// A crash between any two steps, and a failure of each: the next start leads to the same end.
+#[test]
+fn whatever_fails_meanwhile_the_end_is_the_same() {
+    let faults = Faults::new();
+    for is_closed in [false, true] {
+        for point in [
+            "switch: set apart",
+            "switch: shortened",
+            "switch: marked",
+            "switch: remove",
+            "small file: write",
+            "small file: fsync",
+            "small file: rename",
+            "directory: rename",
+            "fsync directory",
+        ] {
+            for nth in 1..30 {
+                let place = Place::new();
+                with_lost(&place, is_closed);
+                faults.set(&format!("EIO {nth} {point}\n"));
+                let error = cut(&place);
+                faults.clear();
+                // The failpoint's count is forgotten.
+                let _ = place.chain.last_lsn();
+                assert_set_apart(&place, is_closed);
+                if matches!(error, Error::SetApart { .. }) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// As `owner.rs` has it: whoever goes on gives the files a new inode.
+#[test]
+fn entries_of_what_is_gone_stay_as_marks() {
+    let place = Place::new();
+    with_lost(&place, true);
+    cut(&place);
+    let entries = manifest::read(&place.chain).unwrap().entries;
+    let gone = entries.iter().filter(|entry| entry.is_gone()).count();
+    assert_eq!(gone, 4, "{entries:#?}");
+    let left = entries.len() - gone;
+    assert_eq!(left, 2);
+}

@@ -1,0 +1,309 @@
+//! "The primary died, the standby was promoted: does my backup go on, and does it tell the truth?" One archive, seen by two
+//! servers; the slot came along as Patroni brings it on 15 and 16: its file is copied to the stopped standby.
+
+use harness::{give_to_server_user, program, run, wait_until, Cluster};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TAKE_OVER: &str = "SELECT * FROM incr_setup(take_over => true)";
+const OWNER_STEP: &str =
+    "SELECT status, detail FROM incr_setup(take_over => true) s WHERE step = 'owner'";
+const NUMBERS: &str = "SELECT string_agg(a::text, ',' ORDER BY a) FROM t";
+
+/// A primary whose standby keeps what its slots need.
+fn primary() -> Cluster {
+    let c = Cluster::builder()
+        .with_failpoints()
+        .setting("autovacuum", "off")
+        .setting("hot_standby_feedback", "on")
+        .setting("wal_receiver_status_interval", "1")
+        .setting("wal_retrieve_retry_interval", "100ms")
+        .back_up();
+    c.sql("SELECT pg_create_physical_replication_slot('standby', true)");
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    c.sql("SELECT incr_rotate()");
+    c
+}
+
+/// A standby of it that has the slot, and has received everything so far.
+fn standby_of(primary: &Cluster) -> Cluster {
+    let standby = Cluster::builder().with_failpoints().create();
+    fs::remove_dir_all(standby.data_directory()).expect("it was never started");
+    let mut copy = primary.installation().command("pg_basebackup");
+    copy.arg("-d").arg(primary.conninfo("postgres"));
+    copy.args(["-c", "fast", "-S", "standby", "-D"]);
+    run(copy.arg(standby.data_directory()));
+    standby.write_setting(
+        "unix_socket_directories",
+        &format!("'{}'", standby.root().display()),
+    );
+    let conninfo = primary.conninfo("postgres").replace('\'', "''");
+    standby.write_setting("primary_conninfo", &format!("'{conninfo}'"));
+    standby.write_setting("primary_slot_name", "'standby'");
+    let signal = standby.data_directory().join("standby.signal");
+    fs::write(&signal, "").expect("the server is down");
+    give_to_server_user(&signal);
+    symlink(primary.archive_directory(), standby.archive_directory()).expect("a link can be made");
+    let begin = primary.sql("SELECT pg_current_wal_lsn()");
+    standby.start();
+    wait_until("the slot needs nothing from before the copy", || {
+        primary.sql("CHECKPOINT; INSERT INTO t SELECT coalesce(max(a), 0) + 1 FROM t");
+        primary.flush();
+        primary.is_true(&format!(
+            "SELECT restart_lsn > '{begin}' FROM pg_replication_slots WHERE slot_type = 'logical'"
+        ))
+    });
+    wait_for_replay(primary, &standby);
+    standby.stop();
+    copy_slot(primary, &standby);
+    standby.start();
+    wait_for_replay(primary, &standby);
+    standby
+}
+
+fn copy_slot(from: &Cluster, to: &Cluster) {
+    let name = from.sql("SELECT slot_name FROM pg_replication_slots WHERE slot_type = 'logical'");
+    from.sql("CHECKPOINT");
+    let slots = |c: &Cluster| c.data_directory().join("pg_replslot");
+    run(Command::new("cp")
+        .arg("-a")
+        .arg(slots(from).join(name))
+        .arg(slots(to)));
+}
+
+fn wait_for_replay(primary: &Cluster, standby: &Cluster) {
+    let lsn = primary.sql("SELECT pg_current_wal_flush_lsn()");
+    wait_until("the standby has all", || {
+        standby.is_true(&format!(
+            "SELECT coalesce(pg_last_wal_replay_lsn() >= '{lsn}', false)"
+        ))
+    });
+}
+
+fn promote(standby: &Cluster) {
+    standby.sql("SELECT pg_promote()");
+    standby.wait_for_connections();
+}
+
+/// The primary loses its standby: what it writes from now on is only there.
+fn alone(standby: &Cluster) {
+    standby.stop();
+}
+
+fn chain(c: &Cluster, number: u32) -> PathBuf {
+    c.database_directory().join(format!("chain-{number}"))
+}
+
+fn ended(c: &Cluster) -> String {
+    let json = fs::read_to_string(chain(c, 1).join("chain.json")).expect("there is a chain");
+    let line = json.lines().find(|line| line.contains("\"reason\""));
+    line.unwrap_or_default().to_owned()
+}
+
+/// Numbers in the restore, which is the same as the server's database.
+fn restored(c: &Cluster, options: &[&str]) -> String {
+    let restored = c.restore(options);
+    c.sql_in(&restored.database, NUMBERS)
+}
+
+fn headers(c: &Cluster) -> Vec<String> {
+    let segments = c.segments();
+    let lines = segments.iter().filter_map(|s| s.text.lines().nth(1));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_promoted_standby_goes_on_in_the_same_chain() {
+    let c = primary();
+    let standby = standby_of(&c);
+    c.sql("INSERT INTO t VALUES (1000)");
+    let before = c.flush();
+    wait_for_replay(&c, &standby);
+    c.crash();
+    promote(&standby);
+    standby.sql("INSERT INTO t VALUES (1001)");
+    wait_until("capture is refused", || {
+        standby.health().contains("belongs to")
+    });
+    let step = standby.sql(OWNER_STEP);
+    assert!(step.starts_with("taken over|"), "{step}");
+    standby.sql("INSERT INTO t VALUES (1002)");
+    standby.assert_restores_both_ways();
+    assert!(standby.health().starts_with("ok"), "{}", standby.health());
+    assert_eq!(standby.sql("SELECT max(chain) FROM incr_files()"), "1");
+    assert_eq!(ended(&standby), "");
+    let headers = headers(&standby);
+    let switched = headers.iter().filter(|line| line.contains(" switched_at="));
+    assert_eq!(switched.count(), 1, "{headers:#?}");
+    assert!(headers
+        .last()
+        .is_some_and(|line| line.contains(" timeline=2 ")));
+    // A moment before the switch, by the same chain.
+    let all = standby.sql(NUMBERS);
+    let first = restored(&standby, &["--until-lsn", &before]);
+    assert_eq!(format!("{first},1001,1002"), all);
+    // Each once.
+    let of_1000 = standby.stream().matches("(1000)").count();
+    assert_eq!(of_1000, 1);
+    // The next restart goes on, too.
+    standby.restart();
+    standby.sql("INSERT INTO t VALUES (1003)");
+    standby.assert_restores();
+}
+
+#[test]
+fn idle_positions_behind_the_switch_do_not_hide_commits() {
+    let c = primary();
+    let standby = standby_of(&c);
+    alone(&standby);
+    for _ in 0..3 {
+        c.sql("SELECT pg_switch_wal()");
+        c.flush();
+    }
+    let end = c.flush();
+    c.crash();
+    standby.start();
+    promote(&standby);
+    assert!(standby.is_true(&format!("SELECT pg_current_wal_lsn() < '{end}'")));
+    standby.sql("INSERT INTO t VALUES (1001)");
+    standby.sql(TAKE_OVER);
+    standby.sql("INSERT INTO t VALUES (1002)");
+    standby.assert_restores();
+    assert!(standby.health().starts_with("ok"), "{}", standby.health());
+    assert_eq!(standby.sql("SELECT max(chain) FROM incr_files()"), "1");
+    assert!(!chain(&standby, 1).join("lost-1").exists());
+}
+
+#[test]
+fn commits_that_the_new_primary_never_had_are_set_apart() {
+    let c = primary();
+    c.sql("SELECT incr_dump()");
+    let standby = standby_of(&c);
+    let known = c.sql(NUMBERS);
+    alone(&standby);
+    c.sql("INSERT INTO t VALUES (2001); SELECT incr_rotate()");
+    c.sql("INSERT INTO t VALUES (2002); SELECT incr_rotate(); SELECT incr_dump()");
+    c.sql("INSERT INTO t VALUES (2003)");
+    let lost_lsn = c.flush();
+    c.crash();
+    standby.start();
+    promote(&standby);
+    standby.write_setting("pg_incrbackup.on_chain_break", "'rebase'");
+    standby.sql_in("postgres", "SELECT pg_reload_conf()");
+    standby.sql("INSERT INTO t VALUES (3001)");
+    standby.sql(TAKE_OVER);
+    wait_until("another chain follows", || {
+        chain(&standby, 2).exists() && standby.health().starts_with("ok")
+    });
+    standby.sql("INSERT INTO t VALUES (3002)");
+    standby.assert_restores();
+    let reason = ended(&standby);
+    assert!(
+        reason.contains("3 transactions were committed on timeline 1"),
+        "{reason}"
+    );
+    assert!(reason.contains("lost-1"), "{reason}");
+    assert_eq!(restored(&standby, &["--chain", "1"]), known);
+    let lost = chain(&standby, 1).join("lost-1");
+    let readme = fs::read_to_string(lost.join("README-LOST.txt")).expect("it is explained");
+    assert!(readme.contains("3 transactions are lost"), "{readme}");
+    let path = lost.display().to_string();
+    let shown = program(&["show", "--archive", &path]);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for number in ["2001", "2002", "2003"] {
+        assert!(
+            text.contains(number),
+            "{text}\n{}",
+            String::from_utf8_lossy(&shown.stderr)
+        );
+    }
+    // Nobody is given an older state for what was lost.
+    let archive = standby.database_directory().display().to_string();
+    let target = standby.conninfo("never");
+    let refused = program(&[
+        "restore",
+        "--archive",
+        &archive,
+        "--target",
+        &target,
+        "--chain",
+        "1",
+        "--until-lsn",
+        &lost_lsn,
+    ]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains("lost-1"),
+        "{said}"
+    );
+}
+
+fn owner_of(path: &Path) -> String {
+    fs::read_to_string(path.join("owner.json")).expect("there is an owner")
+}
+
+#[test]
+fn a_former_primary_that_comes_back_is_refused() {
+    let c = primary();
+    let standby = standby_of(&c);
+    c.crash();
+    promote(&standby);
+    standby.sql(TAKE_OVER);
+    standby.sql("INSERT INTO t VALUES (1001)");
+    standby.flush();
+    c.start();
+    c.sql("INSERT INTO t VALUES (5001)");
+    wait_until("it is refused", || c.health().contains("belongs to"));
+    let error = c.sql_error(TAKE_OVER);
+    assert!(error.message.contains("is being written by"), "{error}");
+    standby.sql("INSERT INTO t VALUES (1002)");
+    standby.assert_restores();
+    assert!(!standby.stream().contains("5001"));
+    assert!(owner_of(&standby.database_directory())
+        .contains(&standby.data_directory().display().to_string()));
+}
+
+/// As over NFS, whose server gives the lock of a client that does not answer to another.
+#[test]
+fn a_primary_that_wakes_after_it_lost_its_lock_writes_nothing_more() {
+    let c = primary();
+    let standby = standby_of(&c);
+    let pids = c.sql(
+        "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE pid <> pg_backend_pid()",
+    );
+    let mut pids: Vec<String> = pids.split(' ').map(str::to_owned).collect();
+    let postmaster = fs::read_to_string(c.data_directory().join("postmaster.pid"));
+    let postmaster = postmaster.expect("it is running");
+    pids.push(postmaster.lines().next().unwrap_or_default().to_owned());
+    for pid in &pids {
+        c.signal(pid, "STOP");
+    }
+    let archive = c.database_directory();
+    fs::remove_file(archive.join("owner.lock")).expect("it is there");
+    // And the one on the chain's directory.
+    let (held, copy) = (archive.join("chain-1"), archive.join("copy"));
+    run(Command::new("cp").arg("-a").arg(&held).arg(&copy));
+    fs::rename(&held, c.root().join("held")).expect("one file system");
+    fs::rename(&copy, &held).expect("one file system");
+    promote(&standby);
+    standby.sql(TAKE_OVER);
+    standby.sql("INSERT INTO t VALUES (1001)");
+    standby.flush();
+    for pid in pids.iter().rev() {
+        c.signal(pid, "CONT");
+    }
+    c.sql("INSERT INTO t VALUES (5001)");
+    wait_until("it says that it has lost the archive", || {
+        c.log().contains("has taken it over") && c.health().contains("belongs to")
+    });
+    standby.sql("INSERT INTO t VALUES (1002)");
+    standby.assert_restores();
+    assert!(!standby.stream().contains("5001"));
+    assert!(
+        c.log().matches("has taken it over").count() == 1,
+        "{}",
+        c.log()
+    );
+}
