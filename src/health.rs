@@ -8,6 +8,7 @@ mod cluster;
 mod files;
 mod metrics;
 mod offsite;
+mod standbys;
 mod uncovered;
 
 use std::time::Duration;
@@ -105,16 +106,17 @@ pub fn report() -> Result<Vec<Row>, Failure> {
         .filter(|facts| facts.database == database)
     {
         let mut row = row_of(&facts, database);
-        judge_wal(&mut row);
         if is_ours(&facts, database) {
             has_ours = true;
-            if judge_ours(&mut row, database) {
+            if judge_ours(&mut row, &facts) {
                 if let Some(problem) = ddl_log_problem()? {
                     row.because(Level::Critical, problem);
                 }
                 judge_tables(&mut row)?;
+                standbys::tell_if_not_awaited(&mut row)?;
             }
         } else {
+            judge_wal(&mut row);
             row.reasons
                 .push("this slot does not belong to pg_incrbackup".to_string());
         }
@@ -179,8 +181,7 @@ fn slot_row(database: pg_sys::Oid) -> Row {
 fn without_slot(database: pg_sys::Oid) -> Row {
     let mut row = slot_row(database);
     if server::is_in_recovery() {
-        let note = "this server is a standby and has no slot of this database";
-        row.reasons.push(note.to_owned());
+        standbys::tell_role(&mut row, None);
     } else {
         let name = server::database_name(database).unwrap_or_default();
         uncovered::judge(&mut row, database, &name);
@@ -217,12 +218,14 @@ fn judge_wal(row: &mut Row) {
 }
 
 /// Checks that work from any database of the cluster; false if there is nothing more to check.
-fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> bool {
+fn judge_ours(row: &mut Row, slot: &slot::Facts) -> bool {
+    let database = slot.database;
     if server::is_in_recovery() {
-        let note = "this server is a standby: capture runs on the primary";
-        row.reasons.push(note.to_owned());
+        standbys::tell_role(row, Some(slot));
+        judge_preloading(row);
         return false;
     }
+    judge_wal(row);
     judge_preloading(row);
     let entry = status::read(database).unwrap_or_default();
     if entry.base.is_creating_slot() {
@@ -240,6 +243,7 @@ fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> bool {
             row.because(Level::Critical, problem);
         }
         judge_worker(row, &entry);
+        standbys::judge_wait(row, &entry);
         judge_age(row, &entry);
         judge_dumps(row, &entry);
         offsite::judge(row, &entry.offsite);
@@ -308,7 +312,8 @@ fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
 fn judge_age(row: &mut Row, entry: &DatabaseStatus) {
     let is_reading = entry.is_reading();
     let since = match (entry.oldest_pending_at, is_reading, entry.last_commit_at) {
-        (0, true, _) => 0,
+        // Nothing that waits for a standby has been read.
+        (0, true, _) => entry.standby.since,
         (0, false, 0) => entry.unread_since,
         (0, false, last) => last,
         (pending, ..) => pending,
@@ -337,7 +342,8 @@ fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
         row.because(Level::Warning, reason);
     }
     let waiting_for = entry.base.waiting_for.get();
-    if entry.base.phase == BasePhase::Fencing && !waiting_for.is_empty() {
+    let is_waiting = matches!(entry.base.phase, BasePhase::Fencing | BasePhase::Finishing);
+    if is_waiting && !waiting_for.is_empty() {
         row.because(
             Level::Warning,
             format!("a base backup waits for {waiting_for}"),

@@ -50,7 +50,7 @@ pub fn ensure_not_in_recovery() -> Result<(), Failure> {
     let code = PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION;
     Err(Failure::new(
         code,
-        "this server is in recovery; pg_incrbackup works on the primary",
+        "this server is a standby, in recovery: pg_incrbackup writes on the primary only",
     )
     .hint("Connect to the primary, or promote this server first."))
 }

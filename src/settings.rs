@@ -44,6 +44,7 @@ static MAX_DATABASES: GucSetting<i32> = GucSetting::<i32>::new(128);
 static DECODING_WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(0);
 static COPY_THRESHOLD: GucSetting<i32> = GucSetting::<i32>::new(32);
 static OLD_VALUES: GucSetting<bool> = GucSetting::<bool>::new(false);
+static FAILOVER: GucSetting<bool> = GucSetting::<bool>::new(true);
 static RECORD_WHO: GucSetting<bool> = GucSetting::<bool>::new(false);
 static LAG_CRITICAL: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static LAG_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024);
@@ -99,6 +100,14 @@ fn define_capture() {
         c"Selects how a capture worker reads its slot.",
         c"stream decodes in the worker's own process; poll calls pg_logical_slot_peek_changes.",
         &READER,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_incrbackup.failover",
+        c"Makes the slots failover slots, which standbys with sync_replication_slots keep in step.",
+        c"From PostgreSQL 17 on. Capture then waits for the standbys of synchronized_standby_slots.",
+        &FAILOVER,
         GucContext::Sighup,
         GucFlags::default(),
     );
@@ -275,6 +284,7 @@ pub struct AtStart {
     decoding_work_mem_kb: Option<i32>,
     copy_threshold: u32,
     old_values: bool,
+    failover: bool,
 }
 
 /// The current values of [`AtStart`].
@@ -285,6 +295,7 @@ pub fn at_start() -> AtStart {
         decoding_work_mem_kb: decoding_work_mem_kb(),
         copy_threshold: copy_threshold(),
         old_values: old_values(),
+        failover: failover(),
     }
 }
 
@@ -300,6 +311,11 @@ pub fn plugin() -> String {
 
 pub fn reader() -> Reader {
     READER.get()
+}
+
+/// Whether slots are failover slots, on servers that know them (17 and later).
+pub fn failover() -> bool {
+    FAILOVER.get()
 }
 
 /// Bytes after which a segment is closed.

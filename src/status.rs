@@ -14,7 +14,7 @@ use pgrx::prelude::*;
 
 pub use self::parts::{
     BaseStatus, DrillPhase, DrillStatus, ExpiryStatus, ExtensionStatus, GlobalsStatus, LookStatus,
-    OffsitePhase, OffsiteStatus, SetupStatus,
+    OffsitePhase, OffsiteStatus, SetupStatus, StandbyStatus, LONG_STANDBY_WAIT,
 };
 use crate::cluster_changes::ClusterChanges;
 pub use crate::pg::server::shared::is_there;
@@ -165,12 +165,20 @@ pub struct DatabaseStatus {
     pub drill: DrillStatus,
     pub look: LookStatus,
     pub setup: SetupStatus,
+    pub standby: StandbyStatus,
 }
 
 impl DatabaseStatus {
     /// True while a worker reads changes, or has read all.
     pub fn is_reading(&self) -> bool {
         matches!(self.phase, Phase::Streaming | Phase::CaughtUp)
+    }
+
+    /// How long capture has waited for a standby, in microseconds, and for which; `None` if it waits for none.
+    pub fn waits_for_standby(&self) -> Option<(i64, String)> {
+        let waited = archive::time::now().timestamp_micros() - self.standby.since;
+        let is_waiting = self.is_reading() && self.standby.since != 0;
+        is_waiting.then(|| (waited.max(0), self.standby.awaited.get()))
     }
 
     /// Notes whether a worker reads, as of `now`.

@@ -113,9 +113,10 @@ fn wait_for_answer(
 fn timed_out(function: &str, limit: Duration, entry: &DatabaseStatus) -> Failure {
     let behind = server::wal_flush_lsn().saturating_sub(entry.durable_lsn);
     let message = format!("{function} did not finish within {} s", limit.as_secs_f64());
-    let worker = match entry.phase {
-        Phase::Stopped => " No capture worker is running.",
-        _ => "",
+    let worker = match (entry.phase, entry.waits_for_standby()) {
+        (Phase::Stopped, _) => " No capture worker is running.".to_owned(),
+        (_, Some((_, awaited))) => format!(" Capture waits for {awaited}."),
+        _ => String::new(),
     };
     Failure::new(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, message)
         .detail(format!(

@@ -32,10 +32,21 @@ pub struct StatusRow {
 pub fn rows(database: pg_sys::Oid) -> Vec<StatusRow> {
     let launcher = status::launcher_pid();
     let is_alive = launcher != 0 && server::is_process_alive(launcher);
+    // It starts with the promotion.
+    let is_standby = server::is_in_recovery();
     let mut rows = vec![StatusRow {
         worker: "launcher",
         pid: if is_alive { launcher } else { 0 },
-        state: if is_alive { "running" } else { "not running" },
+        state: match (is_alive, is_standby) {
+            (true, _) => "running",
+            (false, true) => "waiting for a promotion",
+            (false, false) => "not running",
+        },
+        detail: if is_standby {
+            "this server is a standby: capture runs on the primary".to_owned()
+        } else {
+            String::new()
+        },
         ..StatusRow::default()
     }];
     if let Some(entry) = status::read(database) {
@@ -65,9 +76,11 @@ fn lost(database: pg_sys::Oid) -> Option<String> {
 
 fn capture_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> StatusRow {
     let lost = lost(database);
+    let awaited = entry.waits_for_standby().map(|(_, awaited)| awaited);
     let detail = match entry.phase {
         Phase::Broken => entry.broken.get(),
         _ if entry.held => "stopped by incr_teardown(drop_slot => false)".to_string(),
+        _ if awaited.is_some() => format!("waits for {}", awaited.as_deref().unwrap_or_default()),
         _ if lost.is_some() => lost.unwrap_or_default(),
         _ if entry.flags > 0 => format!("{} changes could not be captured exactly", entry.flags),
         _ => String::new(),
@@ -75,7 +88,11 @@ fn capture_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> StatusRow {
     StatusRow {
         worker: "capture",
         pid: entry.pid,
-        state: phase_name(entry.phase),
+        state: if awaited.is_some() {
+            "waiting for a standby"
+        } else {
+            phase_name(entry.phase)
+        },
         since: entry.started_at,
         file: entry.file.get(),
         durable_lsn: entry.durable_lsn,

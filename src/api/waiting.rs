@@ -113,7 +113,7 @@ fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<bool, Failu
                 }
             }
         }
-        BasePhase::WaitingForTurn => what,
+        BasePhase::WaitingForTurn | BasePhase::Finishing => what,
         _ => String::new(),
     };
     if !said.is_empty() {

@@ -19,7 +19,7 @@ use pgrx::prelude::*;
 
 use super::dump::{self, Progress, Source};
 use super::properties::Properties;
-use super::{board, contents, shared_catalogs, turn};
+use super::{board, contents, shared_catalogs, standbys, turn};
 use crate::figures::pretty_bytes;
 use crate::pg::decoding::slot::NewSlot;
 use crate::pg::decoding::snapshot::Exported;
@@ -299,6 +299,7 @@ impl Making {
         self.dir.write_file("globals.sql", &globals_sql)?;
         self.dir
             .write_file("database.sql", &properties.database_sql)?;
+        standbys::wait_for(self.snapshot.lsn);
         let metadata = self.metadata(properties);
         let finished = self.dir.finish(&metadata);
         if finished.is_ok() {

@@ -6,7 +6,7 @@
 //! one, after `identities` has given tables a replica identity; `prerequisites` are what it needs, and `preflight`
 //! refuses without. `globals` writes roles, tablespaces and the database's properties whenever they change, in a
 //! worker of its own, and dumps them only where `shared_catalogs` differ. `turn` limits how many databases are dumped at
-//! the same time. `heal` starts a base if something was lost; `schedule` decides when one is due otherwise, `expiry`
+//! the same time. `standbys` holds a base back that a standby lacks. `heal` starts a base if something was lost; `schedule` decides when one is due otherwise, `expiry`
 //! removes what retention does not keep.
 
 mod automatic;
@@ -29,6 +29,7 @@ mod scratch_settings;
 mod setup;
 mod shared_catalogs;
 pub mod sizes;
+mod standbys;
 mod temporary;
 mod turn;
 

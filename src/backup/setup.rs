@@ -117,7 +117,7 @@ fn create(
     }
     board::enter(BasePhase::CreatingSlot);
     let plugin = settings::plugin();
-    let slot = NewSlot::create(name, &plugin);
+    let slot = NewSlot::create(name, &plugin, settings::failover());
     let chain = owned.create_chain(NewChain {
         system_identifier: server::system_identifier(),
         timeline: server::timeline(),

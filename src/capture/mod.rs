@@ -12,6 +12,8 @@ mod foreign_sql;
 mod journal;
 mod losses;
 mod poll;
+mod round;
 mod sequence_sync;
+mod standby_wait;
 mod stream;
 mod worker;

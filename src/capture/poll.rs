@@ -4,6 +4,9 @@
 //! so it runs last and never past what is on disk. This works with any output plugin on any server. Every
 //! peek decodes again from the start, so during a long transaction every peek reads all WAL since its
 //! beginning: `stream` does not have that cost.
+//!
+//! From 17 on these functions wait for the standbys of `synchronized_standby_slots` if the slot is a failover slot, and a
+//! worker cannot be told to exit meanwhile. So they are only asked for WAL that the standbys have.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -18,11 +21,14 @@ use super::catalog_check::CatalogCheck;
 use super::error::{CaptureError, Result};
 use super::foreign::{self, Translator};
 use super::journal::Journal;
+use super::round::Round;
 use super::sequence_sync::SequenceSync;
+use super::standby_wait::StandbyWait;
 use super::stream::{self, POSITION_INTERVAL};
+use crate::pg::decoding::standbys::Standbys;
 use crate::pg::server::{self, query};
 use crate::settings;
-use crate::status::{self, DatabaseStatus};
+use crate::status::DatabaseStatus;
 use crate::workers::shutdown;
 
 /// A peek stops at the first commit after this many rows.
@@ -45,6 +51,10 @@ pub struct PollReader {
     read_since: Time,
     confirmed: Lsn,
     last_position: Instant,
+    /// A record of our own up to which the slot is to be moved.
+    mark: Option<Lsn>,
+    standbys: Standbys,
+    standby_wait: StandbyWait,
 }
 
 impl PollReader {
@@ -73,6 +83,9 @@ impl PollReader {
             read_since: archive::time::now(),
             confirmed,
             last_position: Instant::now(),
+            mark: None,
+            standbys: Standbys::of(slot),
+            standby_wait: StandbyWait::new(database),
         })
     }
 
@@ -82,41 +95,57 @@ impl PollReader {
             .write_all(&mut self.journal, self.confirmed)?;
         self.journal.sync()?;
         let started_with = settings::at_start();
+        let mut round = None;
         while !shutdown::is_requested() {
-            let asked = status::read(self.database).unwrap_or_default();
-            while self.round()? {}
-            self.finish_round(&asked)?;
+            let current = round.take().unwrap_or_else(|| Round::begin(self.database));
+            let sleep = if self.standbys.have(current.upto) {
+                self.standby_wait.is_over();
+                self.read_all(&current)?
+            } else {
+                self.report();
+                let upto = current.upto;
+                round = Some(current);
+                self.standby_wait.goes_on(upto)
+            };
             if shutdown::is_requested() {
                 break;
             }
-            shutdown::sleep(self.sleep());
+            shutdown::sleep(sleep);
             stream::reload_if_asked(&started_with);
         }
         Err(CaptureError::Shutdown)
     }
 
-    /// One peek and its consequences. True if there may be more immediately.
-    fn round(&mut self) -> Result<bool> {
-        let now = archive::time::now();
-        let flushed = Lsn(server::wal_flush_lsn());
-        if flushed <= self.read {
-            self.read_since = now;
-            return Ok(false);
+    /// Reads what the round is about; returns how long to sleep.
+    fn read_all(&mut self, round: &Round) -> Result<Duration> {
+        let mut has_read = false;
+        while self.read < Lsn(round.upto) {
+            let last = self.peek(round.upto)?;
+            if let Some(last) = last {
+                has_read = true;
+                self.journal.sync()?;
+                self.journal.ensure_whole()?;
+                self.consume(last)?;
+            } else {
+                self.read = Lsn(round.upto);
+            }
+            self.report();
+            if shutdown::is_requested() {
+                return Ok(Duration::ZERO);
+            }
         }
-        let last = self.peek()?;
-        if let Some(last) = last {
-            self.journal.sync()?;
-            self.journal.ensure_whole()?;
-            self.consume(last)?;
+        self.read_since = round.at;
+        self.finish_round(round)?;
+        // Under load there is more already, and nobody who wakes the worker later.
+        Ok(if has_read && server::wal_flush_lsn() > self.read.0 {
+            Duration::ZERO
         } else {
-            (self.read, self.read_since) = (flushed, now);
-        }
-        self.report();
-        Ok(last.is_some() && !shutdown::is_requested())
+            self.sleep()
+        })
     }
 
-    /// Writes the result of a peek; returns the position of its last row, which is a COMMIT.
-    fn peek(&mut self) -> Result<Option<Lsn>> {
+    /// Writes the result of a peek at what is flushed up to `upto`; returns the position of its last row, which is a COMMIT.
+    fn peek(&mut self, upto: u64) -> Result<Option<Lsn>> {
         let slot = self.slot.clone();
         let options = self.options.clone();
         let (journal, translator) = (&mut self.journal, &mut self.translator);
@@ -124,6 +153,7 @@ impl PollReader {
             Spi::connect(|client| {
                 let arguments = [
                     DatumWithOid::from(slot),
+                    DatumWithOid::from(Lsn(upto).to_string()),
                     DatumWithOid::from(ROWS_PER_PEEK),
                     DatumWithOid::from(options),
                 ];
@@ -165,12 +195,10 @@ impl PollReader {
     }
 
     /// Answers the requests that existed before everything flushed was read.
-    fn finish_round(&mut self, asked: &DatabaseStatus) -> Result<()> {
-        if self.last_position.elapsed() >= POSITION_INTERVAL {
-            self.move_idle_slot()?;
-        }
-        if asked.flush_wanted > asked.flush_done || asked.rotate_wanted > asked.rotate_done {
-            self.answer(asked)?;
+    fn finish_round(&mut self, round: &Round) -> Result<()> {
+        self.move_idle_slot()?;
+        if round.is_asked() {
+            self.answer(&round.asked)?;
         }
         self.journal.ensure_owned()?;
         self.journal.rotate_if_old()?;
@@ -181,19 +209,23 @@ impl PollReader {
     }
 
     /// A position must be the end of a WAL record, or consuming up to it would silently consume one more
-    /// record. A logical message of our own creates such a record if other activity has advanced the WAL.
+    /// record. A logical message of our own creates such a record if other activity has advanced the WAL; a later round
+    /// reads it.
     fn move_idle_slot(&mut self) -> Result<()> {
-        self.last_position = Instant::now();
-        if self.read <= self.confirmed {
-            return Ok(());
+        if let Some(mark) = self.mark.take_if(|mark| *mark <= self.read) {
+            if mark > self.journal.last_lsn() {
+                self.sequences.write_all(&mut self.journal, mark)?;
+                self.journal.position(mark, self.read_since)?;
+                self.journal.sync()?;
+                self.consume(mark)?;
+            }
         }
-        let mark = Lsn(server::emit_position_mark());
-        while self.round()? {}
-        if self.read >= mark && mark > self.journal.last_lsn() {
-            self.sequences.write_all(&mut self.journal, mark)?;
-            self.journal.position(mark, self.read_since)?;
-            self.journal.sync()?;
-            self.consume(mark)?;
+        let is_due = self.last_position.elapsed() >= POSITION_INTERVAL;
+        if is_due && self.mark.is_none() && self.read > self.confirmed {
+            self.mark = Some(Lsn(server::emit_position_mark()));
+        }
+        if is_due {
+            self.last_position = Instant::now();
         }
         Ok(())
     }
@@ -229,7 +261,7 @@ impl PollReader {
 
 const PEEK: &str =
     "SELECT (lsn - '0/0')::pg_catalog.int8, xid::pg_catalog.text::pg_catalog.int8, data \
-    FROM pg_catalog.pg_logical_slot_peek_binary_changes($1, NULL, $2, VARIADIC $3)";
+    FROM pg_catalog.pg_logical_slot_peek_binary_changes($1, $2::pg_catalog.pg_lsn, $3, VARIADIC $4)";
 
 const CONSUME: &str = "SELECT pg_catalog.count(*) \
     FROM pg_catalog.pg_logical_slot_get_binary_changes($1, $2::pg_catalog.pg_lsn, NULL, VARIADIC $3)";

@@ -17,12 +17,14 @@ use super::catalog_check::CatalogCheck;
 use super::error::{through_server, CaptureError, Result};
 use super::foreign;
 use super::journal::Journal;
+use super::round::Round;
 use super::sequence_sync::SequenceSync;
+use super::standby_wait::StandbyWait;
 use crate::pg::decoding::decoder::{Decoder, Step};
 use crate::pg::decoding::{direct, moved_sequences};
 use crate::pg::server;
 use crate::settings;
-use crate::status::{self, DatabaseStatus};
+use crate::status::DatabaseStatus;
 use crate::workers::shutdown;
 
 /// Minimum interval of position comments for an idle database.
@@ -45,8 +47,9 @@ pub struct StreamReader {
     journal: Rc<RefCell<Journal>>,
     sequences: SequenceSync,
     look: CatalogCheck,
-    /// When the reader last started to read everything flushed.
-    read_since: Time,
+    standby_wait: StandbyWait,
+    /// When the last round began that is over; `None` before the first.
+    read_since: Option<Time>,
     last_position: Instant,
     last_report: Instant,
 }
@@ -79,7 +82,8 @@ impl StreamReader {
             journal,
             sequences: SequenceSync::default(),
             look: CatalogCheck::default(),
-            read_since: archive::time::now(),
+            standby_wait: StandbyWait::new(database),
+            read_since: None,
             last_position: Instant::now(),
             last_report: Instant::now(),
         })
@@ -93,13 +97,13 @@ impl StreamReader {
         )?;
         self.journal.borrow_mut().sync()?;
         let started_with = settings::at_start();
+        let mut round = None;
         while !shutdown::is_requested() {
             let began = Instant::now();
-            self.read_since = archive::time::now();
-            // Before reading: everything that a request covers is flushed by then, so it is read.
-            let asked = status::read(self.database).unwrap_or_default();
-            self.read_what_is_there()?;
-            let sleep = self.finish_round(&asked)?;
+            let current = round.take().unwrap_or_else(|| Round::begin(self.database));
+            let end = self.read_what_is_there()?;
+            let sleep;
+            (sleep, round) = self.finish_look(current, end)?;
             if shutdown::is_requested() {
                 break;
             }
@@ -113,13 +117,18 @@ impl StreamReader {
         Err(CaptureError::Shutdown)
     }
 
-    fn read_what_is_there(&mut self) -> Result<()> {
+    /// Returns where it ended; [`Step::Record`] if the worker is told to exit.
+    fn read_what_is_there(&mut self) -> Result<Step> {
         // Asking for a record that is not there yet opens the WAL's file and reads its last page again.
         if server::wal_flush_lsn() <= self.decoder.read_lsn() {
-            return Ok(());
+            return Ok(Step::EndOfWal);
         }
         let mut records: u32 = 0;
-        while let Step::Record(_) = self.decoder.step() {
+        loop {
+            let step = self.decoder.step();
+            if step != Step::Record {
+                return Ok(step);
+            }
             records = records.wrapping_add(1);
             let look_at_clock = records.is_multiple_of(RECORDS_PER_CLOCK);
             if self.journal.borrow().must_sync(look_at_clock) {
@@ -127,22 +136,24 @@ impl StreamReader {
             }
             if records.is_multiple_of(RECORDS_PER_LOOK) {
                 if shutdown::is_requested() {
-                    return Ok(());
+                    return Ok(Step::Record);
                 }
                 if self.last_report.elapsed() >= Duration::from_millis(500) {
                     self.report();
                 }
             }
         }
-        Ok(())
     }
 
-    /// Everything flushed has been read: makes it durable, answers the requests that existed before, and
-    /// returns how long to sleep.
-    fn finish_round(&mut self, asked: &DatabaseStatus) -> Result<Duration> {
+    /// Everything that can be read has been: makes it durable. If that is the end of the round, answers the requests
+    /// that existed before it. Returns how long to sleep, and the round if it goes on.
+    fn finish_look(&mut self, round: Round, end: Step) -> Result<(Duration, Option<Round>)> {
         pass("capture: all is read").map_err(CaptureError::system("finish reading"))?;
-        let is_asked =
-            asked.flush_wanted > asked.flush_done || asked.rotate_wanted > asked.rotate_done;
+        let is_over = end == Step::EndOfWal || self.decoder.read_lsn() >= round.upto;
+        if is_over {
+            self.read_since = Some(round.at);
+        }
+        let is_asked = is_over && round.is_asked();
         if moved_sequences::any() {
             self.sequences
                 .write_moved(&mut self.journal.borrow_mut(), self.read_lsn())?;
@@ -154,7 +165,7 @@ impl StreamReader {
             self.sync_and_confirm()?;
         }
         if is_asked {
-            self.answer(asked)?;
+            self.answer(&round.asked, round.at)?;
         }
         self.journal.borrow_mut().rotate_if_old()?;
         if self.last_position.elapsed() >= POSITION_INTERVAL {
@@ -163,15 +174,21 @@ impl StreamReader {
         self.look.if_due(self.database);
         self.report();
         self.journal.borrow().caught_up();
-        Ok(self.sleep(delay.filter(|_| !is_due)))
+        let sleep = self.sleep(end, delay.filter(|_| !is_due));
+        Ok((sleep, Some(round).filter(|_| !is_over)))
     }
 
-    fn sleep(&self, sync_delay: Option<Duration>) -> Duration {
-        let is_unflushed = server::wal_insert_lsn() > self.decoder.read_lsn();
-        let longest = if is_unflushed {
-            UNFLUSHED_SLEEP
+    fn sleep(&mut self, end: Step, sync_delay: Option<Duration>) -> Duration {
+        let longest = if let Step::Held(lsn) = end {
+            self.standby_wait.goes_on(lsn)
         } else {
-            LONGEST_SLEEP
+            self.standby_wait.is_over();
+            let is_unflushed = server::wal_insert_lsn() > self.decoder.read_lsn();
+            if is_unflushed {
+                UNFLUSHED_SLEEP
+            } else {
+                LONGEST_SLEEP
+            }
         };
         sync_delay
             .map_or(longest, |delay| delay.min(longest))
@@ -195,21 +212,23 @@ impl StreamReader {
     /// Nothing was written for a while: a position comment lets the slot advance nevertheless.
     fn move_idle_slot(&mut self) -> Result<()> {
         self.last_position = Instant::now();
-        let read = self.read_lsn();
+        let (read, Some(at)) = (self.read_lsn(), self.read_since) else {
+            return Ok(());
+        };
         if read > self.journal.borrow().last_lsn() {
-            self.journal.borrow_mut().position(read, self.read_since)?;
+            self.journal.borrow_mut().position(read, at)?;
             self.sync_and_confirm()?;
         }
         Ok(())
     }
 
-    fn answer(&mut self, asked: &DatabaseStatus) -> Result<()> {
+    fn answer(&mut self, asked: &DatabaseStatus, at: Time) -> Result<()> {
         if asked.flush_wanted > asked.flush_done {
             self.sequences
                 .write_exact(&mut self.journal.borrow_mut(), self.read_lsn())?;
             // A restore to the LSN returned by incr_flush() must see that the files reach it.
             let read = self.read_lsn();
-            self.journal.borrow_mut().position(read, self.read_since)?;
+            self.journal.borrow_mut().position(read, at)?;
             self.sync_and_confirm()?;
         }
         let mut rotated = None;

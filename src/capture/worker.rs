@@ -24,7 +24,7 @@ use crate::pg::server::{self, session, signals, title};
 use crate::pg::types::xid;
 use crate::place::{self, Owned};
 use crate::settings::{self, Reader};
-use crate::status::{self, Phase};
+use crate::status::{self, Phase, StandbyStatus};
 use crate::workers::shutdown;
 use crate::workers::{self, slot_name};
 
@@ -37,6 +37,7 @@ pub extern "C-unwind" fn pg_incrbackup_capture_main(argument: pg_sys::Datum) {
     let may_connect = workers::may_connect(database, |entry, me| {
         entry.pid = me;
         entry.phase = Phase::Starting;
+        entry.standby = StandbyStatus::default();
         entry.started_at = archive::time::now().timestamp_micros();
     });
     if !may_connect {
@@ -127,6 +128,7 @@ fn capture_to(
     }
     // A segment that was open when the server stopped.
     backup::want_healing(database);
+    slot::set_failover(name, settings::failover());
     let journal = Journal::new(database, owned.clone(), chain.clone(), appender);
     status::publish_latch(database, server::my_latch());
     match settings::reader() {

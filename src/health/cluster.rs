@@ -9,9 +9,7 @@ use archive::layout::Directories;
 use archive::DatabaseDir;
 use pgrx::prelude::*;
 
-use super::{
-    files, is_ours, judge_ours, judge_wal, row_of, slot_row, uncovered, without_slot, Level, Row,
-};
+use super::{files, is_ours, judge_ours, row_of, slot_row, uncovered, without_slot, Level, Row};
 use crate::pg::catalogs::databases::{self, Database};
 use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
@@ -60,8 +58,7 @@ pub fn known() -> Result<Vec<Row>, Failure> {
         let row = match facts.iter().find(|facts| is_ours(facts, *database)) {
             Some(facts) => {
                 let mut row = row_of(facts, *database);
-                judge_wal(&mut row);
-                if judge_ours(&mut row, *database) {
+                if judge_ours(&mut row, facts) {
                     judge_look(&mut row, *database);
                 }
                 Some(row)

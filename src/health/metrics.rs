@@ -53,7 +53,8 @@ fn of(health: Row) -> Metrics {
     let is_without_slot = health.wal_status.is_none() && !health.is_chain_broken;
     let status = status::read(database).filter(|entry| entry.started_at != 0);
     let is_capturing = status.is_some_and(|entry| is_capturing(&entry));
-    let is_to_capture = !is_without_slot || is_to_capture(database);
+    // A standby may have a slot that is kept in step.
+    let is_to_capture = !server::is_in_recovery() && (!is_without_slot || is_to_capture(database));
     Metrics {
         is_capturing: is_to_capture.then_some(is_capturing),
         base: newest_base(database).filter(|_| !is_without_slot),
@@ -72,7 +73,7 @@ fn of(health: Row) -> Metrics {
 /// is to be captured and is not.
 fn is_to_capture(database: pg_sys::Oid) -> bool {
     let name = server::database_name(database).unwrap_or_default();
-    if server::is_in_recovery() || settings::databases().excludes(&name) {
+    if settings::databases().excludes(&name) {
         return false;
     }
     let chain = place::latest_chain(database).ok().flatten();

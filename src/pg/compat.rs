@@ -3,6 +3,9 @@
 
 use pgrx::prelude::*;
 
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+use crate::pg::server::signals;
+
 /// The old (`before`) and new row of a decoded change, as heap tuples; null where there is none.
 ///
 /// # Safety
@@ -51,6 +54,74 @@ pub fn acquire_slot(name: &std::ffi::CStr) {
         pg_sys::ReplicationSlotAcquire(name.as_ptr(), true);
         #[cfg(feature = "pg18")]
         pg_sys::ReplicationSlotAcquire(name.as_ptr(), true, true);
+    }
+}
+
+/// Creates an ephemeral logical slot, which this process then holds. Failover slots exist from 17 on.
+pub fn create_slot(
+    name: &std::ffi::CStr,
+    #[cfg_attr(any(feature = "pg15", feature = "pg16"), expect(unused_variables))] failover: bool,
+) {
+    let ephemeral = pg_sys::ReplicationSlotPersistency::RS_EPHEMERAL;
+    // SAFETY: the name is NUL-terminated; two-phase decoding and sync are off.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        pg_sys::ReplicationSlotCreate(name.as_ptr(), true, ephemeral, false);
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        pg_sys::ReplicationSlotCreate(name.as_ptr(), true, ephemeral, false, failover, false);
+    }
+}
+
+/// Sets the failover property of the slot `name`, which it acquires and releases. Raises an error if it does not exist,
+/// and on a standby. Does nothing before 17.
+pub fn alter_slot(
+    #[cfg_attr(any(feature = "pg15", feature = "pg16"), expect(unused_variables))]
+    name: &std::ffi::CStr,
+    #[cfg_attr(any(feature = "pg15", feature = "pg16"), expect(unused_variables))] failover: bool,
+) {
+    // SAFETY: the name is NUL-terminated; null stands for "as it is".
+    #[cfg(feature = "pg17")]
+    unsafe {
+        pg_sys::ReplicationSlotAlter(name.as_ptr(), failover);
+    }
+    // SAFETY: as above.
+    #[cfg(feature = "pg18")]
+    unsafe {
+        pg_sys::ReplicationSlotAlter(name.as_ptr(), &failover, std::ptr::null());
+    }
+}
+
+/// Whether a slot is a failover slot; `None` before 17, which has none.
+pub fn is_failover_slot(
+    #[cfg_attr(any(feature = "pg15", feature = "pg16"), expect(unused_variables))]
+    data: &pg_sys::ReplicationSlotPersistentData,
+) -> Option<bool> {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    return None;
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    return Some(data.failover);
+}
+
+/// Whether the standbys that `synchronized_standby_slots` names have WAL up to `lsn` on disk, as walsenders of failover
+/// slots judge it; true if it names none, and before 17.
+pub fn standbys_have(
+    #[cfg_attr(any(feature = "pg15", feature = "pg16"), expect(unused_variables))] lsn: u64,
+) -> bool {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    return true;
+    // It logs what is wrong with a slot on each call: at a level for developers, because who waits says it himself.
+    // SAFETY: reads a setting and the slots in shared memory.
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    unsafe {
+        let names = pg_sys::synchronized_standby_slots;
+        if names.is_null() || *names == 0 {
+            return true;
+        }
+        let mut have = false;
+        signals::telling(|| {
+            have = pg_sys::StandbySlotsHaveCaughtup(lsn, pg_sys::DEBUG2 as i32);
+        });
+        have
     }
 }
 

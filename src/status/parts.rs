@@ -5,6 +5,18 @@ use std::time::Duration;
 use super::{BasePhase, Text, LONGEST_PATH};
 use crate::pg::server;
 
+/// After so long, the wait for a standby is reported.
+pub const LONG_STANDBY_WAIT: Duration = Duration::from_secs(10);
+
+/// The part of an entry about a standby that capture waits for, because `synchronized_standby_slots` names its slot.
+#[derive(Clone, Copy, Default)]
+pub struct StandbyStatus {
+    /// 0 if it waits for none.
+    pub since: i64,
+    /// The standby's slot, and what is wrong with it, for people.
+    pub awaited: Text<160>,
+}
+
 /// The part of an entry about closed files: compression and archive_command.
 #[derive(Clone, Copy, Default)]
 pub struct OffsiteStatus {

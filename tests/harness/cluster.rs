@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 const DATABASE: &str = "app";
 
 /// Every cluster has a socket directory of its own, so all of them use the same port number.
-const PORT: u16 = 5432;
+pub(crate) const PORT: u16 = 5432;
 
 /// A running PostgreSQL cluster with its archive directory. Dropping it removes both.
 pub struct Cluster {

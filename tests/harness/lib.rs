@@ -34,6 +34,7 @@ mod restore;
 mod server;
 mod session;
 mod skip;
+mod standby;
 mod statements;
 mod template;
 mod wait;

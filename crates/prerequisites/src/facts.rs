@@ -89,6 +89,10 @@ pub struct Facts {
     pub(crate) keyless_count: usize,
     pub(crate) prepared: Option<Oldest>,
     pub(crate) transaction: Option<Oldest>,
+    /// Connected ones.
+    pub(crate) standbys: i64,
+    /// Names of physical slots, as a list; `None` if there are none.
+    pub(crate) standby_slots: Option<String>,
 }
 
 /// A value of an answer; NULL and a row that is not there are empty.
@@ -107,7 +111,7 @@ fn number(answer: &Answer, row: usize, column: usize) -> i64 {
 impl Facts {
     /// From the answers to [`QUESTIONS`].
     pub fn new(who: Who, answers: [Answer; QUESTIONS.len()]) -> Facts {
-        let [settings, files, slots, workers, extension, keyless, prepared, transactions, databases] =
+        let [settings, files, slots, workers, extension, keyless, prepared, transactions, databases, standbys] =
             answers;
         let mut facts = Facts {
             who,
@@ -165,6 +169,8 @@ impl Facts {
             since: text(&transactions, 0, 2),
             count: number(&transactions, 0, 3).unsigned_abs(),
         });
+        facts.standbys = number(&standbys, 0, 0);
+        facts.standby_slots = some(&standbys, 0, 1);
         facts.selected = selected(facts.get("pg_incrbackup.databases"), &databases);
         facts
     }

@@ -7,6 +7,7 @@
 
 mod database;
 mod facts;
+mod failover;
 mod question;
 mod remedy;
 mod row;
@@ -19,13 +20,14 @@ pub use question::{Answer, Question, QUESTIONS, WHO};
 pub use remedy::{what_to_write, Remedy};
 pub use row::{Class, Row, State};
 
-/// All of it, in the order in which it is read: the server and its settings, its machine, sizes, the database, and what
-/// works but is a risk.
+/// All of it, in the order in which it is read: the server and its settings, its machine, sizes, the database, a failover, and
+/// what works but is a risk.
 pub fn list(facts: &Facts, machine: Vec<Row>) -> Vec<Row> {
     let mut rows = server::rows(facts);
     rows.extend(machine);
     rows.extend(sizing::rows(facts));
     rows.extend(database::rows(facts));
+    rows.extend(failover::rows(facts));
     rows.extend(warnings::rows(facts));
     let rows = rows.into_iter();
     rows.map(|row| server::where_it_counts(facts, row))

@@ -33,7 +33,7 @@ pub const WHO: Question = Question {
 };
 
 /// The others; their answers go to [`crate::Facts::new`] in this order, an empty one for each that was not asked.
-pub const QUESTIONS: [Question; 9] = [
+pub const QUESTIONS: [Question; 10] = [
     SETTINGS,
     FILE_SETTINGS,
     SLOTS,
@@ -43,6 +43,7 @@ pub const QUESTIONS: [Question; 9] = [
     PREPARED,
     TRANSACTIONS,
     DATABASES,
+    STANDBYS,
 ];
 
 /// pg_settings has no setting of a library that is not loaded; current_setting() has its text. One that the role must not
@@ -52,6 +53,7 @@ const SETTINGS: Question = Question {
             s.setting, coalesce(s.pending_restart, false)::text, (s.source IS NOT DISTINCT FROM 'command line')::text \
         FROM unnest('{wal_level, shared_preload_libraries, max_replication_slots, max_wal_senders, max_worker_processes, \
             max_parallel_workers, data_directory, output_plugin_libraries, max_slot_wal_keep_size, hot_standby_feedback, \
+            sync_replication_slots, synchronized_standby_slots, primary_slot_name, primary_conninfo, pg_incrbackup.failover, \
             track_commit_timestamp, pg_incrbackup.directory, pg_incrbackup.plugin, pg_incrbackup.replica_identity, \
             pg_incrbackup.max_databases, pg_incrbackup.base_schedule, pg_incrbackup.drill_schedule, \
             pg_incrbackup.keep_incremental, pg_incrbackup.archive_command, pg_incrbackup.compression, \
@@ -143,5 +145,16 @@ const DATABASES: Question = Question {
             d.datconnlimit::text, (d.datname = current_database())::text \
         FROM pg_database AS d WHERE d.datallowconn AND d.datname <> ALL ('{template0, template1}'::name[])",
     columns: 4,
+    may_ask: always,
+};
+
+/// Standbys that are connected, and the slots that standbys may have. Subscribers and programs that copy are none.
+const STANDBYS: Question = Question {
+    sql: "SELECT (SELECT count(*) FROM pg_stat_replication AS r \
+              WHERE application_name <> ALL ('{pg_basebackup, pg_receivewal, pg_recvlogical}'::text[]) AND NOT EXISTS \
+                (SELECT FROM pg_replication_slots WHERE active_pid = r.pid AND slot_type = 'logical'))::text, \
+            (SELECT string_agg(slot_name::text, ', ' ORDER BY slot_name) FROM pg_replication_slots \
+              WHERE slot_type = 'physical' AND NOT temporary)",
+    columns: 2,
     may_ask: always,
 };

@@ -56,7 +56,7 @@ fn recovery(facts: &Facts) -> Row {
     if !facts.who.is_in_recovery {
         return Row::ok(NAME, "this server is not in recovery");
     }
-    let found = "this server is in recovery; pg_incrbackup works on the primary";
+    let found = "this server is a standby, in recovery: pg_incrbackup writes on the primary only";
     let todo = "Connect to the primary, or promote this server first.";
     Row::missing(NAME, found, Remedy::Do(todo.to_owned())).as_error(Class::ReadOnly, found)
 }

@@ -9,7 +9,6 @@ const LAG_EMERGENCY_MB: i64 = 10 * 1024;
 pub fn rows(facts: &Facts) -> Vec<Row> {
     let rows = [
         retained_wal(facts),
-        standby(facts),
         bases(facts),
         drills(facts),
         retention(facts),
@@ -36,22 +35,6 @@ fn retained_wal(facts: &Facts) -> Option<Row> {
         _ => return Some(Row::ok(NAME, value)),
     };
     Some(Row::warning(NAME, found, Remedy::text(NAME, &enough)))
-}
-
-/// A slot is kept in step on a standby only while that sends its feedback.
-fn standby(facts: &Facts) -> Option<Row> {
-    const NAME: &str = "hot_standby_feedback";
-    if !facts.who.is_in_recovery {
-        return None;
-    }
-    Some(match facts.get(NAME)? {
-        "off" => Row::warning(
-            NAME,
-            "off: a slot of the primary cannot be kept in step here (sync_replication_slots of 17, pg_failover_slots), so a chain ends when this standby is promoted",
-            Remedy::text(NAME, "on"),
-        ),
-        value => Row::ok(NAME, value),
-    })
 }
 
 fn bases(facts: &Facts) -> Option<Row> {

@@ -9,6 +9,7 @@ use std::ffi::{c_char, CString};
 
 use pgrx::prelude::*;
 
+use super::standbys::Standbys;
 use super::{direct, invalidation, moved_sequences};
 use crate::pg::compat;
 use crate::pg::declared;
@@ -27,15 +28,22 @@ pub struct Decoder {
     /// Where read_local_xlog_page_no_wait reports that it reached the end of the flushed WAL. It writes
     /// through the reader's private_data, which StartupDecodingContext sets to the context.
     end_of_wal: *mut pg_sys::ReadLocalXLogPageNoWaitPrivate,
+    standbys: Standbys,
+    /// The reader holds a record that is not decoded yet.
+    is_held: bool,
+    /// End of the last record decoded.
+    read: u64,
 }
 
 /// The result of [`Decoder::step`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A record was read; its end.
-    Record(u64),
+    /// A record was read.
+    Record,
     /// Everything flushed has been read.
     EndOfWal,
+    /// The next record waits until the standbys of `synchronized_standby_slots` have it; where it ends.
+    Held(u64),
 }
 
 impl Decoder {
@@ -61,8 +69,15 @@ impl Decoder {
             let size = size_of::<pg_sys::ReadLocalXLogPageNoWaitPrivate>();
             let end_of_wal = pg_sys::palloc0(size).cast::<pg_sys::ReadLocalXLogPageNoWaitPrivate>();
             (*(*ctx).reader).private_data = end_of_wal.cast();
-            pg_sys::XLogBeginRead((*ctx).reader, (*pg_sys::MyReplicationSlot).data.restart_lsn);
-            Self { ctx, end_of_wal }
+            let read = (*pg_sys::MyReplicationSlot).data.restart_lsn;
+            pg_sys::XLogBeginRead((*ctx).reader, read);
+            Self {
+                ctx,
+                end_of_wal,
+                standbys: Standbys::of(slot),
+                is_held: false,
+                read,
+            }
         }
     }
 
@@ -72,14 +87,30 @@ impl Decoder {
         unsafe { (*pg_sys::MyReplicationSlot).data.confirmed_flush }
     }
 
-    /// End of the last record read.
+    /// End of the last record read. One that is held does not count.
     pub fn read_lsn(&self) -> u64 {
-        // SAFETY: the context is alive.
-        unsafe { (*(*self.ctx).reader).EndRecPtr }
+        self.read
     }
 
-    /// Reads and decodes one record, if one is flushed.
+    /// Reads and decodes one record, if one is flushed and the standbys have it.
     pub fn step(&mut self) -> Step {
+        if !self.is_held && !self.read_record() {
+            return Step::EndOfWal;
+        }
+        // SAFETY: the context is alive.
+        let end = unsafe { (*(*self.ctx).reader).EndRecPtr };
+        // What was read must not be read again: it is decoded by the first step that finds it on the standbys.
+        self.is_held = !self.standbys.have(end);
+        if self.is_held {
+            return Step::Held(end);
+        }
+        self.decode();
+        self.read = end;
+        Step::Record
+    }
+
+    /// False if no record is flushed.
+    fn read_record(&mut self) -> bool {
         // SAFETY: the context is alive, and so is what its private_data points to.
         unsafe {
             (*self.end_of_wal).end_of_wal = false;
@@ -88,7 +119,7 @@ impl Decoder {
             let record = pg_sys::XLogReadRecord(reader, &mut message);
             if record.is_null() {
                 if (*self.end_of_wal).end_of_wal || message.is_null() {
-                    return Step::EndOfWal;
+                    return false;
                 }
                 let message = std::ffi::CStr::from_ptr(message).to_string_lossy();
                 error!(
@@ -96,7 +127,15 @@ impl Decoder {
                     (*reader).EndRecPtr
                 );
             }
-            moved_sequences::note(reader);
+            true
+        }
+    }
+
+    /// Decodes the record that the reader holds.
+    fn decode(&mut self) {
+        // SAFETY: the context is alive, and its reader holds a record.
+        unsafe {
+            moved_sequences::note((*self.ctx).reader);
             // As pg_logical_slot_get_changes does before it decodes.
             if HAS_LOOKED.replace(false) {
                 invalidation::empty_caches();
@@ -104,7 +143,6 @@ impl Decoder {
             LEAVES_CACHES.set(true);
             declared::process_record(self.ctx);
             LEAVES_CACHES.set(false);
-            Step::Record((*reader).EndRecPtr)
         }
     }
 

@@ -19,6 +19,7 @@ pub mod row_guard;
 pub mod slot;
 pub mod snapshot;
 mod spilled;
+pub mod standbys;
 pub mod timeline;
 mod unique_key;
 pub mod value;

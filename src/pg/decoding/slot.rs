@@ -12,8 +12,9 @@ use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
 use super::snapshot;
+use crate::pg::compat;
 use crate::pg::declared;
-use crate::pg::server::{guc, session, transaction};
+use crate::pg::server::{self, guc, session, transaction};
 
 extern "C-unwind" {
     // replication/snapbuild.h
@@ -32,12 +33,12 @@ pub struct NewSlot {
 impl NewSlot {
     /// Creates the ephemeral slot `name` and waits until it has its start point, which takes as long as the
     /// oldest transaction of the cluster that has an xid. Outside any transaction; leaves one open, which
-    /// exports the snapshot: no queries until [`NewSlot::end_export`].
-    pub fn create(name: &str, plugin: &str) -> NewSlot {
+    /// exports the snapshot: no queries until [`NewSlot::end_export`]. `failover` has no effect before 17.
+    pub fn create(name: &str, plugin: &str, failover: bool) -> NewSlot {
         allow_output_plugin(plugin);
         let name = CString::new(name).unwrap_or_default();
         let plugin = CString::new(plugin).unwrap_or_default();
-        let exported = export(&name, &plugin);
+        let exported = export(&name, &plugin, failover);
         // SAFETY: the slot was made by this process, which still holds it.
         let start_lsn = unsafe { (*pg_sys::MyReplicationSlot).data.confirmed_flush };
         NewSlot {
@@ -63,7 +64,7 @@ impl NewSlot {
 }
 
 /// Creates the slot, finds its start point and exports the snapshot; returns the snapshot's name.
-fn export(name: &CStr, plugin: &CStr) -> String {
+fn export(name: &CStr, plugin: &CStr, failover: bool) -> String {
     // SAFETY: the order of walsender.c. Decoding reads the catalogs outside a transaction, with a
     // resource owner that lives as long as this process. The last call has no binding of its own,
     // so it is guarded here; nothing with a destructor is alive across it.
@@ -75,7 +76,7 @@ fn export(name: &CStr, plugin: &CStr) -> String {
             );
         }
         pg_sys::CheckLogicalDecodingRequirements();
-        create_ephemeral(name);
+        compat::create_slot(name, failover);
         let mut routine = declared::waiting_wal_routine();
         let context = pg_sys::CreateInitDecodingContext(
             plugin.as_ptr(),
@@ -96,23 +97,35 @@ fn export(name: &CStr, plugin: &CStr) -> String {
     }
 }
 
-fn create_ephemeral(name: &CStr) {
-    let ephemeral = pg_sys::ReplicationSlotPersistency::RS_EPHEMERAL;
-    // SAFETY: the name is NUL-terminated; two-phase decoding, failover and sync are off.
-    unsafe {
-        #[cfg(any(feature = "pg15", feature = "pg16"))]
-        pg_sys::ReplicationSlotCreate(name.as_ptr(), true, ephemeral, false);
-        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
-        pg_sys::ReplicationSlotCreate(name.as_ptr(), true, ephemeral, false, false, false);
-    }
-}
-
 /// Drops the slot `name`. Raises an error if another process holds it (55006) or if it does not exist
 /// (42704).
 pub fn drop(name: &str) {
     let name = CString::new(name).unwrap_or_default();
     // SAFETY: the name is NUL-terminated.
     unsafe { pg_sys::ReplicationSlotDrop(name.as_ptr(), true) }
+}
+
+/// Makes the slot `name` a failover slot, or no longer one, where it differs: one that an older version has made, or made
+/// before the setting was changed. Raises an error if it cannot be acquired. If another process holds it this does
+/// nothing: acquiring it for its own sake is refused, too, and this would wait.
+pub fn set_failover(name: &str, failover: bool) {
+    let Ok(name) = CString::new(name) else {
+        return;
+    };
+    // SAFETY: the slot array lives in shared memory for ever; these are aligned words.
+    let differs = unsafe {
+        let slot = pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true);
+        let is_free = !slot.is_null() && (*slot).active_pid == 0;
+        is_free && compat::is_failover_slot(&(*slot).data) == Some(!failover)
+    };
+    if differs {
+        compat::alter_slot(&name, failover);
+    }
+}
+
+/// Whether the slot `name` is a failover slot.
+pub fn is_failover(name: &str) -> bool {
+    find(name).and_then(|data| compat::is_failover_slot(&data)) == Some(true)
 }
 
 /// Lets this session use `plugin` if the server has the setting output_plugin_libraries (from the minor
@@ -164,16 +177,19 @@ pub struct Position {
 /// The position of the slot `name`.
 pub fn position(name: &str) -> Option<Position> {
     let data = find(name)?;
-    #[cfg(feature = "pg15")]
-    let is_invalidated = data.invalidated_at != 0;
-    #[cfg(not(feature = "pg15"))]
-    let is_invalidated =
-        data.invalidated != pg_sys::ReplicationSlotInvalidationCause::RS_INVAL_NONE;
     Some(Position {
         restart_lsn: data.restart_lsn,
         confirmed_lsn: data.confirmed_flush,
-        is_invalidated: is_invalidated || data.restart_lsn == 0,
+        is_invalidated: is_invalidated(&data) || data.restart_lsn == 0,
     })
+}
+
+/// True if the server has removed what the slot needs.
+pub(super) fn is_invalidated(data: &pg_sys::ReplicationSlotPersistentData) -> bool {
+    #[cfg(feature = "pg15")]
+    return data.invalidated_at != 0;
+    #[cfg(not(feature = "pg15"))]
+    return data.invalidated != pg_sys::ReplicationSlotInvalidationCause::RS_INVAL_NONE;
 }
 
 /// The properties of a slot in pg_replication_slots.
@@ -188,6 +204,8 @@ pub struct Facts {
     pub confirmed_lsn: u64,
     pub wal_status: Option<String>,
     pub safe_wal_size: Option<i64>,
+    /// Kept in step with a slot of the primary; `None` before 17.
+    pub is_synced: Option<bool>,
 }
 
 /// Properties of the slot `name`; `None` if there is no such slot. Needs a transaction.
@@ -197,13 +215,19 @@ pub fn facts(name: &str) -> Option<Facts> {
 
 /// Properties of every logical slot of the cluster. Needs a transaction.
 pub fn all() -> Vec<Facts> {
-    const QUERY: &str = "SELECT slot_name::text, plugin::text, \
-        datoid, active_pid, \
+    // Before 17 pg_replication_slots has no such column.
+    let is_synced = match server::VERSION_NUM {
+        170_000.. => "synced",
+        _ => "NULL::pg_catalog.bool",
+    };
+    let query = format!(
+        "SELECT slot_name::text, plugin::text, datoid, active_pid, \
         (restart_lsn - '0/0'::pg_catalog.pg_lsn)::int8, \
-        (confirmed_flush_lsn - '0/0'::pg_catalog.pg_lsn)::int8, wal_status::text, safe_wal_size \
-        FROM pg_catalog.pg_replication_slots WHERE slot_type = 'logical' ORDER BY slot_name";
+        (confirmed_flush_lsn - '0/0'::pg_catalog.pg_lsn)::int8, wal_status::text, safe_wal_size, {is_synced} \
+        FROM pg_catalog.pg_replication_slots WHERE slot_type = 'logical' ORDER BY slot_name"
+    );
     Spi::connect(|client| {
-        let rows = client.select(QUERY, None, &[])?;
+        let rows = client.select(&query, None, &[])?;
         rows.map(|row| {
             Ok(Facts {
                 name: row.get::<String>(1)?.unwrap_or_default(),
@@ -214,6 +238,7 @@ pub fn all() -> Vec<Facts> {
                 confirmed_lsn: row.get::<i64>(6)?.unwrap_or(0) as u64,
                 wal_status: row.get(7)?,
                 safe_wal_size: row.get(8)?,
+                is_synced: row.get(9)?,
             })
         })
         .collect::<Result<Vec<_>, pgrx::spi::Error>>()
