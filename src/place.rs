@@ -16,7 +16,7 @@ use crate::pg::catalogs::databases;
 use crate::pg::decoding::slot;
 use crate::pg::decoding::timeline::{self, Shared};
 use crate::pg::failure::Failure;
-use crate::pg::server;
+use crate::pg::server::{self, signals};
 use crate::settings;
 use crate::workers::{self, has_slot};
 
@@ -40,9 +40,44 @@ impl Owned {
         self.hold.ensure_held()
     }
 
+    /// One of its chains, to write to it.
+    pub fn chain(&self, chain: ChainDir) -> OwnedChain<'_> {
+        OwnedChain { owned: self, chain }
+    }
+
+    /// Called between two steps of a long work here: raises an error if the session is to end, or if another server has
+    /// become the owner.
+    pub fn look_for_interrupts(&self) {
+        signals::look_for_interrupts();
+        if let Err(error) = self.ensure_held() {
+            Failure::from(error).raise();
+        }
+    }
+
     /// The former owner, if this took it over, as text.
     pub fn taken_from(&self) -> Option<&str> {
         self.hold.taken_from.as_deref()
+    }
+}
+
+/// A chain in a directory that this server owns.
+pub struct OwnedChain<'a> {
+    owned: &'a Owned,
+    chain: ChainDir,
+}
+
+impl Deref for OwnedChain<'_> {
+    type Target = ChainDir;
+
+    fn deref(&self) -> &ChainDir {
+        &self.chain
+    }
+}
+
+impl OwnedChain<'_> {
+    /// As [`Owned::ensure_held`].
+    pub fn ensure_held(&self) -> archive::Result<()> {
+        self.owned.ensure_held()
     }
 }
 

@@ -8,6 +8,7 @@ mod base;
 mod choices;
 mod drills;
 mod offsite;
+mod succession;
 
 use std::ffi::CString;
 use std::path::PathBuf;
@@ -19,11 +20,14 @@ pub use self::base::{
     base_format, base_jobs, base_schedule, base_spread, base_workers, bin_directory, databases,
     dump_conninfo, retention,
 };
-pub use self::choices::{BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader};
+pub use self::choices::{
+    BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader, TakeOver,
+};
 pub use self::drills::{
     drill_conninfo, drill_directory, drill_max_age, drill_schedule, drill_timeout,
 };
 pub use self::offsite::{archive_command, offsite, Offsite};
+pub use self::succession::{take_over, take_over_delay};
 use crate::pg;
 
 type Text = GucSetting<Option<CString>>;
@@ -63,6 +67,7 @@ pub fn init() {
     base::define();
     offsite::define();
     drills::define();
+    succession::define();
     define_health();
     pg::server::guc::reserve_prefix(c"pg_incrbackup");
 }

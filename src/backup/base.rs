@@ -27,6 +27,7 @@ use crate::pg::failure::Failure;
 use crate::pg::server::fence::{self, Fence};
 use crate::pg::server::transaction::{self, Isolation};
 use crate::pg::server::{self, query, signals, title};
+use crate::place::OwnedChain;
 use crate::settings::{self, BaseFormat};
 use crate::status::BasePhase;
 
@@ -40,7 +41,11 @@ static IN_MAKING: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Takes a base in `chain` and returns its path. `slot`: the slot just created for this chain, whose snapshot
 /// is still exported.
-pub fn make(chain: &ChainDir, source: &Source, slot: Option<NewSlot>) -> Result<PathBuf, Failure> {
+pub fn make(
+    chain: &OwnedChain<'_>,
+    source: &Source,
+    slot: Option<NewSlot>,
+) -> Result<PathBuf, Failure> {
     let start = Instant::now();
     title::log(&format!(
         "starting, {} tables of {}",
@@ -58,7 +63,7 @@ pub fn make(chain: &ChainDir, source: &Source, slot: Option<NewSlot>) -> Result<
 }
 
 fn make_by_attempts(
-    chain: &ChainDir,
+    chain: &OwnedChain<'_>,
     source: &Source,
     slot: Option<NewSlot>,
 ) -> Result<PathBuf, Failure> {
@@ -101,7 +106,7 @@ fn is_of_pg_dump(failure: &Failure) -> bool {
 
 /// The first base of a chain; `None` if the slot's snapshot cannot be used.
 fn under_slot_snapshot(
-    chain: &ChainDir,
+    chain: &OwnedChain<'_>,
     source: &Source,
     slot: NewSlot,
 ) -> Result<Option<PathBuf>, Failure> {
@@ -137,7 +142,7 @@ fn under_slot_snapshot(
         Ok(())
     });
     match (dumped, properties) {
-        (Ok(()), Some(properties)) => making.finish(source, properties).map(Some),
+        (Ok(()), Some(properties)) => making.finish(chain, source, properties).map(Some),
         (Ok(()), None) => Err(schema_was_changed()),
         (Err(failure), _) => {
             drop(fence);
@@ -159,7 +164,7 @@ fn under_slot_snapshot(
 }
 
 /// A base that only waits for transactions that change the schema.
-fn under_new_snapshot(chain: &ChainDir, source: &Source) -> Result<PathBuf, Failure> {
+fn under_new_snapshot(chain: &OwnedChain<'_>, source: &Source) -> Result<PathBuf, Failure> {
     let (fence, renewed) = raise_fence(source.history)?;
     let source = renewed.as_ref().unwrap_or(source);
     transaction::begin(Isolation::RepeatableRead);
@@ -167,7 +172,7 @@ fn under_new_snapshot(chain: &ChainDir, source: &Source) -> Result<PathBuf, Fail
     match dumped.and_then(|result| result) {
         Ok((making, properties)) => {
             transaction::commit();
-            making.finish(source, properties)
+            making.finish(chain, source, properties)
         }
         Err(failure) => {
             transaction::rollback();
@@ -178,7 +183,7 @@ fn under_new_snapshot(chain: &ChainDir, source: &Source) -> Result<PathBuf, Fail
 }
 
 fn dump_exported(
-    chain: &ChainDir,
+    chain: &OwnedChain<'_>,
     source: &Source,
     fence: Fence,
 ) -> Result<(Making, Properties), Failure> {
@@ -270,7 +275,7 @@ struct Making {
 }
 
 impl Making {
-    fn begin(chain: &ChainDir, snapshot: Exported) -> Result<Making, Failure> {
+    fn begin(chain: &OwnedChain<'_>, snapshot: Exported) -> Result<Making, Failure> {
         let name = BaseName {
             lsn: Lsn(snapshot.lsn),
             taken_at: time::calendar(),
@@ -282,14 +287,19 @@ impl Making {
         board::dumping_to(&chain.base().join(name.to_string()));
         Ok(Making {
             dir,
-            chain: chain.clone(),
+            chain: (**chain).clone(),
             snapshot,
             start: Instant::now(),
         })
     }
 
     /// Adds the files beside the dump and renames the base to its final name, durably.
-    fn finish(self, source: &Source, mut properties: Properties) -> Result<PathBuf, Failure> {
+    fn finish(
+        self,
+        chain: &OwnedChain<'_>,
+        source: &Source,
+        mut properties: Properties,
+    ) -> Result<PathBuf, Failure> {
         board::enter(BasePhase::Finishing);
         let format = settings::base_format();
         properties.facts.left_out =
@@ -301,6 +311,7 @@ impl Making {
             .write_file("database.sql", &properties.database_sql)?;
         standbys::wait_for(self.snapshot.lsn);
         let metadata = self.metadata(properties);
+        chain.ensure_held()?;
         let finished = self.dir.finish(&metadata);
         if finished.is_ok() {
             if let Ok(mut path) = IN_MAKING.lock() {

@@ -47,7 +47,7 @@ pub fn rows(database: pg_sys::Oid, dry_run: bool) -> Result<Vec<Row>, Failure> {
         // After a while the archive itself says who is in the way.
         if let Some(_remover) = Remover::begin(database, asked.elapsed() > LONGEST_TURN) {
             let begun: &Instant = begun.get_or_insert_with(Instant::now);
-            match expiry::expire(&owned, &rules, now, &mut signals::look_for_interrupts) {
+            match expiry::expire(&owned, &rules, now, &mut || owned.look_for_interrupts()) {
                 Err(archive::Error::InUse { .. }) if begun.elapsed() < BRIEF => {}
                 result => break result?,
             }

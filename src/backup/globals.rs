@@ -33,8 +33,9 @@ use super::shared_catalogs;
 use crate::cluster_changes::Change;
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, process, query, signals, transaction};
+use crate::place::{self, OwnedChain};
 use crate::status::{self, GlobalsStatus};
-use crate::{place, workers};
+use crate::workers;
 
 /// How often a dump is repeated because something changed in the meantime.
 const ATTEMPTS: u32 = 3;
@@ -124,8 +125,9 @@ fn run(database: pg_sys::Oid) -> Result<(), Failure> {
     let owned = place::own(database)?;
     let chain = owned.as_ref().map(|owned| owned.served_chain());
     let chain = chain.transpose()?.flatten();
-    let change = match chain.filter(|chain| chain.info.ended.is_none()) {
-        Some(chain) => look(&chain, entry.globals.changes_done == 0)?,
+    let chain = chain.filter(|chain| chain.info.ended.is_none());
+    let change = match owned.as_ref().zip(chain) {
+        Some((owned, chain)) => look(&owned.chain(chain), entry.globals.changes_done == 0)?,
         // There is no chain; the next one will request a set.
         None => status::cluster_changes().read(),
     };
@@ -141,7 +143,7 @@ fn run(database: pg_sys::Oid) -> Result<(), Failure> {
 }
 
 /// Writes a set if something has changed; returns the change count up to which the newest set is valid.
-fn look(chain: &ChainDir, is_first: bool) -> Result<Change, Failure> {
+fn look(chain: &OwnedChain<'_>, is_first: bool) -> Result<Change, Failure> {
     globals::tidy(chain)?;
     let source = transaction::run(Source::collect_without_sizes)?;
     let read = read_at_rest(chain, &source)?;
@@ -168,6 +170,7 @@ fn look(chain: &ChainDir, is_first: bool) -> Result<Change, Failure> {
         roles: read.roles.by_database_sql,
         roles_by_oid: read.roles.by_oid,
     };
+    chain.ensure_held()?;
     globals::write(chain, &read.content, &facts)?;
     crate::offsite::want(server::my_database());
     Ok(read.change)

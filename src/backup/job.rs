@@ -26,6 +26,8 @@ pub enum Job {
     },
     /// Whatever is missing, without anybody who waits for it; the first base only if there is a free turn.
     AutomaticSetup,
+    /// Takes the archive over, to go on in the chain of the former primary.
+    GoOn,
     Base,
     /// A base that ends an incomplete range.
     Heal,
@@ -44,13 +46,14 @@ impl Job {
                 (true, true) => "setup new chain take over",
             },
             Job::AutomaticSetup => "automatic",
+            Job::GoOn => "go on",
             Job::Base => "base",
             Job::Heal => "heal",
         }
     }
 
     fn is_setup(self) -> bool {
-        matches!(self, Job::Setup { .. } | Job::AutomaticSetup)
+        matches!(self, Job::Setup { .. } | Job::AutomaticSetup | Job::GoOn)
     }
 
     fn from_extra(text: &str) -> Job {
@@ -61,6 +64,7 @@ impl Job {
             },
             None if text == Job::Heal.to_extra() => Job::Heal,
             None if text == Job::AutomaticSetup.to_extra() => Job::AutomaticSetup,
+            None if text == Job::GoOn.to_extra() => Job::GoOn,
             None => Job::Base,
         }
     }
@@ -149,6 +153,15 @@ fn run(database: pg_sys::Oid, job: Job) -> Result<(), Failure> {
             };
             setup::run(database, &source, how)
         }
+        Job::GoOn => {
+            let how = How {
+                take_over: true,
+                goes_on: true,
+                is_automatic: true,
+                ..How::default()
+            };
+            setup::run(database, &source, how)
+        }
         Job::Base | Job::Heal => {
             if turn::take(database)? {
                 source = transaction::run(Source::collect)?;
@@ -161,7 +174,7 @@ fn run(database: pg_sys::Oid, job: Job) -> Result<(), Failure> {
                 .served_chain()?
                 .filter(|chain| chain.info.ended.is_none());
             let chain = chain.ok_or_else(no_chain)?;
-            base::make(&chain, &source, None).map(|_| ())
+            base::make(&owned.chain(chain), &source, None).map(|_| ())
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{base, board, globals, identities, turn};
 use crate::pg::decoding::slot::{self, NewSlot};
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, title, transaction};
-use crate::place::{Owned, To};
+use crate::place::{Owned, OwnedChain, To};
 use crate::status::{self, BasePhase, Phase};
 use crate::{place, settings, workers};
 
@@ -24,6 +24,8 @@ pub struct How {
     pub new_chain: bool,
     /// Also if another server owned the archive.
     pub take_over: bool,
+    /// Only to go on in the chain that is there.
+    pub goes_on: bool,
     /// Nobody waits for it: without a free turn, the first base is left to a later call.
     pub is_automatic: bool,
 }
@@ -34,6 +36,7 @@ pub fn run(database: pg_sys::Oid, source: &Source, how: How) -> Result<(), Failu
     let How {
         new_chain,
         take_over,
+        goes_on,
         is_automatic,
     } = how;
     let name = workers::slot_name(database);
@@ -42,7 +45,7 @@ pub fn run(database: pg_sys::Oid, source: &Source, how: How) -> Result<(), Failu
         return Err(slot_without_chain(&name));
     }
     let to = if take_over {
-        to_take_over(database, new_chain)?
+        to_take_over(database, new_chain, goes_on)?
     } else {
         To::Begin
     };
@@ -73,10 +76,11 @@ pub fn run(database: pg_sys::Oid, source: &Source, how: How) -> Result<(), Failu
             return Err(chain_has_ended(&end.reason));
         }
         if chain.bases()?.is_empty() {
-            make_in_turn(database, &chain, source)?;
+            make_in_turn(database, &owned.chain(chain), source)?;
         }
     } else {
         let (slot, chain) = create(database, &name, source, &owned)?;
+        let chain = owned.chain(chain);
         resume(database);
         if turn::try_take(database) {
             base::make(&chain, source, Some(slot))?;
@@ -97,7 +101,11 @@ pub fn run(database: pg_sys::Oid, source: &Source, how: How) -> Result<(), Failu
 }
 
 /// The first base of a chain under a new snapshot, when it is its turn. Changes are captured meanwhile.
-fn make_in_turn(database: pg_sys::Oid, chain: &ChainDir, source: &Source) -> Result<(), Failure> {
+fn make_in_turn(
+    database: pg_sys::Oid,
+    chain: &OwnedChain<'_>,
+    source: &Source,
+) -> Result<(), Failure> {
     if turn::take(database)? {
         let source = transaction::run(Source::collect)?;
         return base::make(chain, &source, None).map(|_| ());
@@ -172,16 +180,21 @@ fn forget_failures(database: pg_sys::Oid) {
 }
 
 /// How the archive is taken over: in the chain that is there, if this server is the successor of its owner.
-fn to_take_over(database: pg_sys::Oid, new_chain: bool) -> Result<To, Failure> {
+fn to_take_over(database: pg_sys::Oid, new_chain: bool, must_go_on: bool) -> Result<To, Failure> {
     if new_chain {
         return Ok(To::TakeOver);
     }
     let found = transaction::run(|| place::predecessor(database))?;
     let Some(predecessor) = found else {
-        return Ok(To::TakeOver);
+        // It is the owner already.
+        return Ok(if must_go_on { To::Write } else { To::TakeOver });
     };
     match predecessor.obstacle {
         None => Ok(To::GoOnFrom(predecessor.owner.identity.timeline)),
+        Some(why) if must_go_on => Err(Failure::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("this server does not go on in the chain of the archive: {why}"),
+        )),
         Some(why) => {
             title::log(&format!(
                 "this server does not go on in the chain of the archive: {why}"

@@ -1,12 +1,14 @@
 //! The state of the archive: does it exist, is there space, has a chain ended?
 
+use archive::claim;
 use archive::drills::{Drill, Outcome};
 use archive::layout::Directories;
 use archive::{flags, time, ChainDir};
 use pgrx::prelude::*;
 
 use super::{uncovered, Level, Row};
-use crate::{drill, place, settings, status};
+use crate::settings::{self, TakeOver};
+use crate::{drill, place, status};
 
 /// Usage of the archive's file system at which health warns, and at which it is critical.
 const DISK_WARNING: i32 = 80;
@@ -21,12 +23,46 @@ pub fn is_anothers(row: &mut Row, database: pg_sys::Oid) -> bool {
         return false;
     }
     let reason = "this database is not backed up by this server";
-    let hint = failure.hint.as_deref().unwrap_or_default();
+    let hint = match succession(database) {
+        Some(hint) => hint,
+        None => failure.hint.unwrap_or_default(),
+    };
     row.because(
         Level::Critical,
         format!("{reason}: {}. {hint}", failure.message),
     );
     true
+}
+
+/// What a server that could go on in the owner's chain waits for, or why it can't; `None` for any other.
+fn succession(database: pg_sys::Oid) -> Option<String> {
+    let found = place::predecessor(database).ok()??;
+    let is_automatic = settings::take_over() == TakeOver::OnPromotion;
+    if let Some(obstacle) = found.obstacle {
+        return is_automatic.then(|| {
+            format!(
+                "pg_incrbackup.take_over = on_promotion does not apply: {obstacle}. Only if the owner will never write \
+                 there again, run SELECT * FROM incr_setup(take_over => true), which begins a new chain."
+            )
+        });
+    }
+    let is_free = claim::is_free(&found.directory).unwrap_or(false);
+    let delay = settings::take_over_delay().as_secs();
+    Some(match (is_automatic, is_free) {
+        (true, true) => format!(
+            "This server was promoted and goes on in its chain once no process of the owner has held its lock for {delay} s."
+        ),
+        (true, false) => format!(
+            "This server was promoted and waits for the owner, which holds its lock at this moment: stop that server; \
+             {delay} s later this one goes on in its chain."
+        ),
+        (false, true) => "This server was promoted and can go on in its chain: if the owner will not come back as primary, \
+             run SELECT * FROM incr_setup(take_over => true)."
+            .to_owned(),
+        (false, false) => "This server was promoted and could go on in its chain, but the owner holds its lock: stop that \
+             server, then run SELECT * FROM incr_setup(take_over => true) here."
+            .to_owned(),
+    })
 }
 
 pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {

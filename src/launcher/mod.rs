@@ -7,6 +7,7 @@
 
 mod dropped;
 mod guard;
+mod succession;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use pgrx::prelude::*;
 
 use self::dropped::Dropped;
 use self::guard::Guard;
+use self::succession::Succession;
 use crate::automatic_setup::AutomaticSetup;
 use crate::backup::{Due, NewestBases};
 use crate::drill::{CleanUp, LastDrills};
@@ -87,6 +89,7 @@ struct Launcher {
     last_schedule: Option<Instant>,
     last_tidy: Option<Instant>,
     guard: Guard,
+    succession: Succession,
     dropped: Dropped,
     automatic_setup: AutomaticSetup,
 }
@@ -129,6 +132,7 @@ impl Launcher {
         self.dropped.end_chains();
         self.automatic_setup.look(&rows);
         let mut sleep = LOOK_INTERVAL.min(self.guard.longest_sleep());
+        sleep = sleep.min(self.succession.look(&served));
         if self
             .last_tidy
             .is_none_or(|last| last.elapsed() >= LOOK_INTERVAL)

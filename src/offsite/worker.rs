@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use archive::archiving::{self, Archiver, Item, Lag};
 use archive::compression::{self, Compression, Outcome};
 use archive::layout::SegmentName;
-use archive::{time, DatabaseDir};
+use archive::time;
 use pgrx::prelude::*;
 
 use super::{command, update};
 use crate::pg::failure::Failure;
 use crate::pg::server::{process, signals, transaction};
+use crate::place::{self, Owned};
 use crate::settings::{self, Offsite};
 use crate::status::{self, OffsitePhase};
-use crate::{place, workers};
+use crate::workers;
 
 /// Lower priority than capture and the server's own work.
 const NICENESS: i32 = 10;
@@ -86,13 +87,13 @@ fn run(settings: &Offsite, idle_state: u64) -> Result<u64, Failure> {
 }
 
 /// Returns whether the next pass has nothing to retry.
-fn do_all(settings: &Offsite, found: &DatabaseDir) -> Result<bool, Failure> {
+fn do_all(settings: &Offsite, found: &Owned) -> Result<bool, Failure> {
     let (mut how, mut failed) = (settings.compression, HashSet::new());
     loop {
         update(database(), |offsite| {
             offsite.phase = OffsitePhase::Compressing
         });
-        let outcome = compression::compress(found, how, &mut signals::look_for_interrupts)?;
+        let outcome = compression::compress(found, how, &mut || found.look_for_interrupts())?;
         note_compression(&outcome);
         let before = failed.len();
         failed.extend(
@@ -123,7 +124,7 @@ fn do_all(settings: &Offsite, found: &DatabaseDir) -> Result<bool, Failure> {
 
 /// Archives files until none is left, or the next one is to be compressed first, for which it returns true.
 fn archive(
-    found: &DatabaseDir,
+    found: &Owned,
     command: &[u8],
     how: Compression,
     failed: &HashSet<(u32, SegmentName)>,
@@ -143,7 +144,7 @@ fn archive(
         };
         let mut lag = look.lag;
         for item in std::iter::once(next).chain(&look.following) {
-            signals::look_for_interrupts();
+            found.look_for_interrupts();
             archiver.prepare(item)?;
             command::run(command, item)?;
             archiver.note(item)?;

@@ -119,7 +119,7 @@ pub fn code_of(error: &archive::Error) -> PgSqlErrorCode {
         _ if error.is_permission_denied() => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
         InUse { .. } => PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
         TooManyChanges { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-        NotOwner { .. } | OwnerIsAlive { .. } | NoOwner { .. } => {
+        NotOwner { .. } | OwnerIsAlive { .. } | NoOwner { .. } | LostHold { .. } => {
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
         }
         _ => PgSqlErrorCode::ERRCODE_IO_ERROR,
@@ -144,6 +144,10 @@ impl From<archive::Error> for Failure {
             archive::Error::OwnerIsAlive { .. } => failure.hint(
                 "Only one server writes to an archive at a time: stop that server first, or run \
                  incr_teardown() there.",
+            ),
+            archive::Error::LostHold { .. } => failure.hint(
+                "Nothing that this server has not made durable before counts, and nothing was confirmed to its slot. If it is \
+                 to be a standby, let it follow the other server.",
             ),
             archive::Error::NoOwner { .. } => failure.hint(
                 "Start the server that wrote it. If that server no longer exists, run SELECT * FROM \

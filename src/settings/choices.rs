@@ -70,3 +70,14 @@ pub enum BaseFormat {
     #[name = c"directory"]
     Directory,
 }
+
+/// Whether a server takes the archive of its former primary over by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum TakeOver {
+    /// Only by incr_setup(take_over => true).
+    #[name = c"off"]
+    Off,
+    /// Once it was promoted, and the owner's lock has been free for a while.
+    #[name = c"on_promotion"]
+    OnPromotion,
+}

@@ -25,7 +25,6 @@ use super::summary::Tally;
 use crate::base;
 use crate::durable;
 use crate::error::{Error, Result};
-use crate::expiry::indexes;
 use crate::failpoint::pass;
 use crate::globals;
 use crate::layout::{BaseName, ChainDir, GlobalsName, SegmentName, Stored};
@@ -177,7 +176,12 @@ impl Cut {
         }
         if !names.is_empty() {
             durable::fsync_dir(&chain.incremental())?;
-            indexes::remove_unused(chain)?;
+        }
+        for name in names {
+            // Some have none, and what has none needs no directory.
+            if chain.index(name).symlink_metadata().is_ok() {
+                durable::remove_if_there(&chain.index(name))?;
+            }
         }
         if let Some(lost) = lost {
             for base in &self.bases {

@@ -51,7 +51,9 @@ struct Reader<'a> {
 /// The manifest's lines, the last about each file.
 struct Lines {
     valid: HashMap<String, Entry>,
-    expired: HashSet<String>,
+    /// Expired, or set apart.
+    gone: HashSet<String>,
+    set_apart: HashSet<String>,
 }
 
 impl Reader<'_> {
@@ -90,7 +92,8 @@ impl Reader<'_> {
         let damaged_lines = manifest.damaged;
         let mut lines = Lines {
             valid: HashMap::new(),
-            expired: HashSet::new(),
+            gone: HashSet::new(),
+            set_apart: HashSet::new(),
         };
         let mut last_expired: Option<Entry> = None;
         for entry in manifest::without_repeats(manifest.entries) {
@@ -98,10 +101,13 @@ impl Reader<'_> {
                 lines.valid.insert(entry.file.clone(), entry);
                 continue;
             }
-            lines.expired.insert(entry.file.clone());
+            lines.gone.insert(entry.file.clone());
+            if entry.set_apart_at.is_some() {
+                lines.set_apart.insert(entry.file.clone());
+            }
             let last = last_expired.as_ref().map(|last| last.end_lsn);
-            let has_expired = entry.expired_at.is_some();
-            if has_expired && entry.kind == Kind::Incremental && last < Some(entry.end_lsn) {
+            let is_set_apart = entry.set_apart_at.is_some();
+            if !is_set_apart && entry.kind == Kind::Incremental && last < Some(entry.end_lsn) {
                 last_expired = Some(entry);
             }
         }
@@ -156,9 +162,11 @@ impl Reader<'_> {
             let name = file.strip_prefix(INCREMENTAL)?.strip_prefix('/')?;
             SegmentName::parse(name).map(|(name, _)| name)
         };
-        let expired: BTreeSet<SegmentName> = lines.expired.iter().filter_map(name_of).collect();
+        let gone: BTreeSet<SegmentName> = lines.gone.iter().filter_map(name_of).collect();
         let mut kept: BTreeSet<SegmentName> = lines.valid.keys().filter_map(name_of).collect();
-        kept.extend(there.iter().filter(|name| !expired.contains(name)));
+        kept.extend(there.iter().filter(|name| !gone.contains(name)));
+        let expired = lines.gone.difference(&lines.set_apart);
+        let expired: BTreeSet<SegmentName> = expired.filter_map(name_of).collect();
         let (Some(first), Some(last)) = (kept.first(), kept.last()) else {
             return Ok(());
         };
@@ -195,7 +203,7 @@ impl Reader<'_> {
         let mut found: Vec<(N, String)> = items
             .filter(|item| item.is_directory)
             .filter_map(|item| Some((parse(&item.name)?, format!("{room}/{}", item.name))))
-            .filter(|(_, directory)| !lines.expired.contains(directory))
+            .filter(|(_, directory)| !lines.gone.contains(directory))
             .collect();
         found.sort();
         Ok(found)
@@ -247,7 +255,7 @@ impl Reader<'_> {
             let Some((name, stored)) = SegmentName::parse(&item.name) else {
                 continue;
             };
-            if item.is_directory || lines.expired.contains(&Entry::segment_file(name)) {
+            if item.is_directory || lines.gone.contains(&Entry::segment_file(name)) {
                 continue;
             }
             let form = found.entry(name).or_insert((stored, item.size));

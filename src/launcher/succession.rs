@@ -1,0 +1,107 @@
+//! After a promotion: goes on in the archive of the former primary, where the administrator has said so
+//! (`pg_incrbackup.take_over = on_promotion`).
+//!
+//! Nothing distinguishes a promoted standby from a promoted copy but somebody's word; what can be seen is required all the
+//! same: the slot, a history that contains the owner's timeline, and that no process of the owner has held its lock for the
+//! whole delay. The lock is asked at each look, at least each second, and a single look at which it is held begins the
+//! delay anew.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use archive::claim;
+use pgrx::prelude::*;
+
+use crate::backup::{self, Job};
+use crate::pg::failure::Failure;
+use crate::pg::server::{title, transaction};
+use crate::place;
+use crate::settings::{self, TakeOver};
+use crate::status::{self, Phase};
+use crate::workers::doubled;
+
+/// The interval of looks while a lock is watched.
+const LOOK: Duration = Duration::from_secs(1);
+/// While there is nothing to watch.
+const IDLE: Duration = Duration::from_secs(10);
+/// What failed is tried again after the delay, and later each time.
+const LONGEST_RETRY: Duration = Duration::from_secs(600);
+
+/// A database whose archive another server owns.
+#[derive(Default)]
+struct Watched {
+    /// Since when no process has held the lock.
+    free_since: Option<Instant>,
+    attempts: u32,
+    not_before: Option<Instant>,
+}
+
+#[derive(Default)]
+pub struct Succession(HashMap<u32, Watched>);
+
+impl Succession {
+    /// Takes over what is due; returns the time until the next look.
+    pub fn look(&mut self, served: &[pg_sys::Oid]) -> Duration {
+        if settings::take_over() != TakeOver::OnPromotion {
+            self.0.clear();
+            return IDLE;
+        }
+        self.0
+            .retain(|number, _| served.contains(&pg_sys::Oid::from(*number)));
+        let mut sleep = IDLE;
+        for database in served {
+            let is_waiting = self.look_at(*database).unwrap_or_else(|failure| {
+                failure.log_of(*database, PgLogLevel::DEBUG1);
+                false
+            });
+            if is_waiting {
+                sleep = LOOK;
+            } else {
+                self.0.remove(&database.to_u32());
+            }
+        }
+        sleep
+    }
+
+    /// True while the lock of its owner is watched.
+    fn look_at(&mut self, database: pg_sys::Oid) -> Result<bool, Failure> {
+        let entry = status::read(database).unwrap_or_default();
+        // Whoever captures is the owner.
+        if matches!(entry.phase, Phase::Streaming | Phase::CaughtUp) || entry.held {
+            return Ok(false);
+        }
+        let found = transaction::run(|| place::predecessor(database))?;
+        let Some(predecessor) = found.filter(|found| found.obstacle.is_none()) else {
+            return Ok(false);
+        };
+        let delay = settings::take_over_delay();
+        let watched = self.0.entry(database.to_u32()).or_insert_with(|| {
+            title::log_of(
+                database,
+                &format!(
+                    "the archive belongs to {}; this server, which was promoted, takes it over when no process of \
+                     that one has held its lock for {} s (pg_incrbackup.take_over_delay)",
+                    predecessor.owner.identity,
+                    delay.as_secs()
+                ),
+            );
+            Watched::default()
+        });
+        if !claim::is_free(&predecessor.directory)? {
+            watched.free_since = None;
+            return Ok(true);
+        }
+        let now = Instant::now();
+        let since = *watched.free_since.get_or_insert(now);
+        let is_early = watched.not_before.is_some_and(|at| at > now);
+        if now - since < delay || is_early || entry.base.is_running() {
+            return Ok(true);
+        }
+        let pause = doubled(delay.max(LOOK), watched.attempts, LONGEST_RETRY);
+        watched.not_before = Some(now + pause);
+        watched.attempts += 1;
+        watched.free_since = None;
+        backup::start(database, Job::GoOn)?;
+        Ok(true)
+    }
+}
