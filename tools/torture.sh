@@ -6,6 +6,7 @@
 # anything was lost, repeated, out of order or restored differently.
 #   ROUNDS  how many (30)
 #   SEED    which faults; from the time of day, and printed, unless given
+#   KIND    failover: half of the rounds are switchovers, half kill the primary of three nodes that Patroni runs
 #   READER  stream or poll (stream)
 #   PG      15 or 18
 set -eu

@@ -1,9 +1,10 @@
 //! The faults, chosen by the seed, and how each one strikes.
 
+use super::processes;
 use super::tear::{tear, Tear};
 use super::PATIENCE;
 use fastrand::Rng;
-use harness::{processes, wait_until, wait_until_within, Cluster};
+use harness::{wait_until, wait_until_within, Cluster};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::CommandExt;

@@ -8,13 +8,14 @@
 //! archive is restored and compared. `make torture` runs it.
 
 mod client;
+pub mod failover;
 mod faults;
 mod ledger;
 mod stream;
 mod tear;
 
 use faults::{Fault, Faults};
-use harness::{differences, wait_until_within, Cluster};
+use harness::{differences, processes, wait_until_within, Cluster};
 use ledger::Ledger;
 use std::collections::BTreeMap;
 use std::fmt;

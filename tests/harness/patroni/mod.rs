@@ -49,10 +49,22 @@ impl Builder {
         self
     }
 
-    /// Lines of each node's section `postgresql`, in YAML.
+    /// Lines of each node's section `postgresql`, in YAML; `$NODE` is its directory, with the server's socket.
     pub fn own(mut self, yaml: &str) -> Self {
         self.own = yaml.into();
         self
+    }
+
+    /// A shell script that Patroni calls when a node's role changes, in a place that the server's user can read.
+    pub fn on_role_change(self, script: &str) -> Self {
+        let path = tempfile::Builder::new().prefix("on_role_change").tempfile();
+        let (_, path) = path
+            .and_then(|file| Ok(file.keep()?))
+            .expect("it can be made");
+        fs::write(&path, script).expect("it can be written");
+        give_to_server_user(&path);
+        let call = format!("env PGHOST=$NODE sh {}", path.display());
+        self.own(&format!("  callbacks: {{on_role_change: '{call}'}}"))
     }
 
     /// Starts etcd and the nodes; waits for the primary and both standbys.
@@ -78,8 +90,8 @@ impl Builder {
             Node::create(&plan, number, address)
         };
         let nodes = (1..=NODES).map(node).collect();
-        let mut patroni = Patroni { nodes, etcd, root };
-        for node in &mut patroni.nodes {
+        let patroni = Patroni { nodes, etcd, root };
+        for node in &patroni.nodes {
             node.start();
         }
         patroni.wait_for_standbys();
@@ -224,6 +236,24 @@ impl Patroni {
             && slots_are_safe(&server.log())
     }
 
+    /// Runs `sql` on the primary, backs its database up, and tells Patroni what incr_check() says that it needs, as a DBA
+    /// would paste it, before and after. Returns when a failover may come.
+    pub fn set_up(&self, sql: &str) {
+        let primary = self.primary();
+        primary.sql("CREATE EXTENSION pg_incrbackup");
+        self.tell(primary);
+        primary.sql(&format!("{sql}; SELECT * FROM incr_setup()"));
+        self.tell(primary);
+        self.wait_for_standbys();
+    }
+
+    fn tell(&self, primary: &Cluster) {
+        let todo = primary.sql("SELECT todo FROM incr_check() WHERE name = 'Patroni'");
+        if !todo.is_empty() {
+            self.edit_config(&todo);
+        }
+    }
+
     /// Runs patronictl on the cluster's configuration; returns what it prints.
     pub fn edit_config(&self, yaml: &str) -> String {
         let node = &self.nodes[0];
@@ -257,7 +287,7 @@ impl Patroni {
     }
 
     /// Kills the primary as if its machine had stopped, and lets its lock as leader expire; returns its place.
-    pub fn kill_primary(&mut self) -> usize {
+    pub fn kill_primary(&self) -> usize {
         let killed = self.wait_for_primary();
         self.nodes[killed].kill();
         self.etcd.forget_leader();
@@ -265,7 +295,7 @@ impl Patroni {
     }
 
     /// Starts a node that was killed.
-    pub fn bring_back(&mut self, at: usize) {
+    pub fn bring_back(&self, at: usize) {
         self.nodes[at].start();
     }
 }
@@ -284,7 +314,7 @@ impl Drop for Patroni {
             }
         }
         // All of them, before one takes over from another.
-        for node in &mut self.nodes {
+        for node in &self.nodes {
             node.kill();
         }
         self.nodes.clear();

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const REST: u16 = 8008;
 
@@ -15,7 +16,7 @@ const REST: u16 = 8008;
 pub struct Node {
     cluster: Cluster,
     address: Ipv4Addr,
-    patroni: Option<Child>,
+    patroni: Mutex<Option<Child>>,
 }
 
 /// What all nodes have in common.
@@ -25,7 +26,7 @@ pub(super) struct Plan<'a> {
     pub etcd: SocketAddr,
     /// The first lines of the cluster's configuration in etcd, in YAML.
     pub dynamic: &'a str,
-    /// Lines of a node's own section `postgresql`.
+    /// Lines of a node's own section `postgresql`, with `$NODE` for its directory.
     pub own: &'a str,
 }
 
@@ -47,7 +48,7 @@ impl Node {
         let node = Node {
             cluster,
             address,
-            patroni: None,
+            patroni: Mutex::new(None),
         };
         fs::write(node.configuration(), node.yaml(plan, number)).expect("it can be written");
         give_to_server_user(&node.configuration());
@@ -56,7 +57,8 @@ impl Node {
 
     fn yaml(&self, plan: &Plan, number: u8) -> String {
         let (address, root) = (self.address, self.cluster.root().display());
-        let (etcd, dynamic, own) = (plan.etcd, plan.dynamic, plan.own);
+        let (etcd, dynamic) = (plan.etcd, plan.dynamic);
+        let own = plan.own.replace("$NODE", &root.to_string());
         let bin = plan.installation.bin().display();
         format!(
             "scope: {SCOPE}
@@ -102,9 +104,13 @@ postgresql:
         &self.cluster
     }
 
+    fn process(&self) -> MutexGuard<'_, Option<Child>> {
+        self.patroni.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether Patroni was started, and not killed since.
     pub fn is_up(&self) -> bool {
-        self.patroni.is_some()
+        self.process().is_some()
     }
 
     /// Whether the server takes connections and is a primary.
@@ -113,7 +119,7 @@ postgresql:
     }
 
     /// Starts Patroni, which starts the server. It is killed with the thread that calls this.
-    pub fn start(&mut self) {
+    pub fn start(&self) {
         let mut log = fs::OpenOptions::new();
         let log = log.append(true).create(true);
         let log = log.open(self.cluster.root().join("log"));
@@ -123,12 +129,13 @@ postgresql:
         command.arg(self.cluster.version().to_string());
         command.arg(self.configuration()).stdin(Stdio::null());
         let started = command.stdout(log).stderr(errors).spawn();
-        self.patroni = Some(started.expect("sh can be run"));
+        *self.process() = Some(started.expect("sh can be run"));
     }
 
     /// SIGKILL for Patroni and all processes of the server at once, as when the machine stops.
-    pub fn kill(&mut self) {
-        if let Some(mut patroni) = self.patroni.take() {
+    pub fn kill(&self) {
+        let patroni = self.process().take();
+        if let Some(mut patroni) = patroni {
             processes::kill_with_all_below(patroni.id());
             patroni.wait().ok();
         }
