@@ -66,3 +66,36 @@ fn by_the_recipe_the_chain_goes_on_after_a_switchover_and_a_kill() {
         c.sql(&block.text);
     }
 }
+
+/// As Patroni copies it to another server: without the snapshot from which decoding begins. PostgreSQL then passes over what
+/// commits until all running transactions have ended, and says nothing.
+#[test]
+fn what_a_copied_slot_cannot_decode_ends_the_chain() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    // The slot stands at a record of running transactions, and behind it there is always one.
+    let mut first = c.session();
+    first.run("BEGIN; INSERT INTO t VALUES (1)");
+    c.sql("CHECKPOINT; INSERT INTO t VALUES (2)");
+    c.flush();
+    let mut second = c.session();
+    second.run("BEGIN; INSERT INTO t VALUES (3)");
+    first.run("COMMIT");
+    c.sql("CHECKPOINT; INSERT INTO t VALUES (4)");
+    c.flush();
+    c.sql("SELECT incr_teardown(drop_slot => false)");
+    c.sql("INSERT INTO t VALUES (5); CHECKPOINT");
+    drop((first, second));
+    c.crash();
+    let snapshots = c.data_directory().join("pg_logical/snapshots");
+    for file in fs::read_dir(snapshots).expect("it is there").flatten() {
+        fs::remove_file(file.path()).expect("it can be removed");
+    }
+    c.start();
+    wait_until("health says so", || {
+        let health = c.health();
+        health.starts_with("emergency") && health.contains("copied to this server without")
+    });
+    c.sql("SELECT * FROM incr_setup(new_chain => true)");
+    c.assert_restores();
+}
