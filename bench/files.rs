@@ -182,6 +182,7 @@ impl Made {
                 snapshot: None,
                 duration_ms: None,
                 expired_at: None,
+                set_apart_at: None,
             };
             push_line(&mut manifest, &entry);
             let note = Note {
@@ -268,6 +269,7 @@ impl Made {
 
     fn appender(&self) -> Appender {
         let identity = SegmentIdentity {
+            switch: None,
             timeline: 1,
             database: "shop".to_string(),
             server_version: 150_018,

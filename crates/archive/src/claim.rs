@@ -105,6 +105,8 @@ impl Hold {
         })
     }
 
+    // Their types differ between systems.
+    #[allow(clippy::unnecessary_cast)]
     fn has_lock(&self) -> Result<bool> {
         let ours = self.lock.metadata().map_err(self.failed())?;
         let there = self.stat(OWNER_LOCK)?;
@@ -113,6 +115,7 @@ impl Hold {
         }))
     }
 
+    #[allow(clippy::unnecessary_cast)]
     fn is_owner(&self) -> Result<bool> {
         let Some(there) = self.stat(OWNER_JSON)? else {
             // Written by nobody else: it was removed.

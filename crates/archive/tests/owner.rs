@@ -319,3 +319,87 @@ fn of_a_directory_and_its_copies_the_one_that_its_owner_names_counts() {
     fs::rename(root.join("zzz"), root.join("a")).unwrap();
     assert_eq!(found().unwrap().path(), root.join("aaa"));
 }
+
+fn promoted(host: &str) -> Server {
+    let mut server = server(host, "1");
+    server.identity.timeline = 2;
+    server
+}
+
+#[test]
+fn a_promoted_server_goes_on_in_the_chain_and_what_the_former_still_writes_is_in_no_file() {
+    let (place, hold_of_a) = owned(&server("a", "1"));
+    let mut appender = place.append();
+    insert(&mut appender, 1, 0x2000);
+    appender.sync().unwrap();
+    let path = appender.current_file();
+    // Paused before it writes, and its lock is lost.
+    insert(&mut appender, 2, 0x2100);
+    fs::remove_file(place.database.path().join("owner.lock")).unwrap();
+    hold_of_a.ensure_held().unwrap_err();
+    let b = promoted("b");
+    hold(&place, &b, claim(To::GoOnFrom(7), true)).unwrap_err();
+    let hold_of_b = hold(&place, &b, claim(To::GoOnFrom(1), true)).unwrap();
+    assert!(hold_of_b
+        .taken_from
+        .as_ref()
+        .unwrap()
+        .contains("host \"a\""));
+    let owner = owner::read(place.database.path()).unwrap().unwrap();
+    assert_eq!((owner.identity, owner.chain), (b.identity, Some(1)));
+    let before = fs::read(&path).unwrap();
+    let error = appender.sync().unwrap_err();
+    assert!(matches!(error, Error::OutOfPlace { .. }), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+    let error = hold_of_a.ensure_held().unwrap_err();
+    assert!(matches!(error, Error::LostHold { .. }), "{error}");
+    assert!(error.to_string().contains("host \"b\""), "{error}");
+    hold_of_b.ensure_held().unwrap();
+    assert!(place
+        .database
+        .latest_chain()
+        .unwrap()
+        .unwrap()
+        .info
+        .ended
+        .is_none());
+}
+
+#[test]
+fn a_hold_is_lost_with_its_lock_its_start_or_its_owner() {
+    let (place, held) = owned(&server("a", "1"));
+    held.ensure_held().unwrap();
+    let lock = place.database.path().join("owner.lock");
+    let text = fs::read(&lock).unwrap();
+    fs::write(&lock, [b"2", &text[1..]].concat()).unwrap();
+    assert!(matches!(held.ensure_held(), Err(Error::LostHold { .. })));
+    fs::write(&lock, &text).unwrap();
+    held.ensure_held().unwrap();
+    // By its own server it is rewritten.
+    place
+        .database
+        .create_chain(new_chain(DATABASE_OID))
+        .unwrap();
+    held.ensure_held().unwrap();
+    let json = place.database.path().join("owner.json");
+    let owner = fs::read_to_string(&json).unwrap();
+    fs::write(&json, owner.replace("\"timeline\": 1", "\"timeline\": 2")).unwrap();
+    assert!(matches!(held.ensure_held(), Err(Error::LostHold { .. })));
+    // Its directory may be renamed with the database.
+    fs::write(&json, owner).unwrap();
+    held.ensure_held().unwrap();
+    fs::rename(place.database.path(), place.path().join("archive/renamed")).unwrap();
+    held.ensure_held().unwrap();
+}
+
+#[test]
+fn a_lock_is_free_when_nobody_holds_it_and_asking_leaves_nothing() {
+    let place = Place::new();
+    let before = tree(&place);
+    assert!(claim::is_free(&place.database).unwrap());
+    assert_eq!(tree(&place), before);
+    let held = hold(&place, &server("a", "1"), WITH_SLOT).unwrap();
+    assert!(!claim::is_free(&place.database).unwrap());
+    drop(held);
+    assert!(claim::is_free(&place.database).unwrap());
+}

@@ -11,11 +11,12 @@ use crate::compression::Compression;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::flags::FLAGS;
-use crate::layout::names::{CHAIN_JSON, INCREMENTAL, METADATA_JSON};
+use crate::layout::names::{BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, METADATA_JSON};
 use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::manifest::{self, Entry, Kind};
 use crate::pins::PINS_JSON;
 use crate::sealed::{self, SHA256SUMS};
+use crate::segment::lost;
 use crate::time::Time;
 
 /// The manifest of the copy.
@@ -73,6 +74,9 @@ pub fn look(
     }
     for (chain, entries) in &manifests {
         list.description(chain, entries)?;
+    }
+    for (chain, _) in &manifests {
+        list.lost(chain)?;
     }
     list.bases_begin_at = list.items.len();
     for (chain, entries) in &manifests {
@@ -243,6 +247,28 @@ impl List<'_> {
                 None => checksum::of_file(&path)?.sha256,
             };
             self.add(path, name, sha256, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// What was set apart after a switch of the timeline, but for bases and sets: those were archived under their names, or
+    /// of no use. It never changes.
+    fn lost(&mut self, chain: &ChainDir) -> Result<()> {
+        for directory in lost::directories(chain)? {
+            let room = directory.file_name().unwrap_or_default().to_string_lossy();
+            for file in sealed::files_below(&directory)? {
+                let is_sealed = file
+                    .split('/')
+                    .nth(1)
+                    .is_some_and(|part| part == BASE || part == GLOBALS);
+                let name = name_of(self.database, chain, &format!("{room}/{file}"));
+                if is_sealed || self.notes.of(&name).is_some() {
+                    continue;
+                }
+                let path = directory.join(&file);
+                let sum = checksum::of_file(&path)?;
+                self.add(path, name, sum.sha256, sum.bytes)?;
+            }
         }
         Ok(())
     }

@@ -83,8 +83,7 @@ pub enum Error {
 
     /// Transactions in the files are not in the history of the server that goes on after them.
     #[error(
-        "{} committed on timeline {timeline} and not in the history of this server, which left that timeline at {at}: set \
-        apart in \"{}\"",
+        "{} not in the history of this server, which left timeline {timeline} at {at}: set apart in \"{}\"",
         counted(*transactions),
         path.display()
     )]
@@ -162,8 +161,8 @@ impl Error {
 
 fn counted(transactions: u64) -> String {
     match transactions {
-        1 => "1 transaction was".to_owned(),
-        many => format!("{many} transactions were"),
+        1 => "1 transaction of the former primary is".to_owned(),
+        many => format!("{many} transactions of the former primary are"),
     }
 }
 

@@ -115,6 +115,8 @@ impl SegmentFile {
     pub fn publish(&mut self, to: &Path) -> Result<Checksum> {
         self.ensure_usable()?;
         self.flush()?;
+        // Its name may be another's file by now, who has taken over.
+        self.ensure_in_place()?;
         self.failed = true;
         durable::publish(&self.file, &self.path, to)?;
         Ok(Checksum {

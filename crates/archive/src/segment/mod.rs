@@ -61,7 +61,7 @@ pub mod former;
 pub mod grammar;
 pub mod header;
 mod last;
-mod lost;
+pub(crate) mod lost;
 pub mod manifest_line;
 mod mark;
 pub mod parse;

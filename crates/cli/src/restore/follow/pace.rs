@@ -212,8 +212,16 @@ impl Follower<'_> {
         let Some(ended) = &chain.info.ended else {
             return Ok(());
         };
+        let what = if tail.end_lsn > ended.last_lsn {
+            format!(
+                "what was read behind it, up to {}, is in the archive no more, and the copy may have it",
+                tail.end_lsn
+            )
+        } else {
+            "all of it is applied".to_owned()
+        };
         let message = format!(
-            "chain-{number} has ended at {}, and all of it is applied: {}",
+            "chain-{number} has ended at {}, and {what}: {}",
             ended.last_lsn, ended.reason
         );
         let newer = match tail.newer {
