@@ -2,10 +2,11 @@
 //! standby has them, and nothing is in the files that it lacks.
 
 use harness::{program, skipped, wait_until, wait_until_within, Cluster};
+use std::collections::BTreeSet;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const TABLE: &str = "CREATE TABLE t (a int PRIMARY KEY)";
-const SYNCED: &str = "synced AND NOT temporary AND invalidation_reason IS NULL";
 
 /// What a server without failover slots has no tests for.
 fn are_there_none(c: &Cluster) -> bool {
@@ -27,7 +28,7 @@ fn pair(reader: &str) -> Option<(Cluster, Cluster)> {
     c.set("synchronized_standby_slots", "'s1'");
     c.sql(TABLE);
     c.flush();
-    wait_until("the standby has the slot", || standby.slot_is(SYNCED));
+    standby.wait_for_synced_slot();
     Some((c, standby))
 }
 
@@ -263,14 +264,24 @@ fn the_promoted_standby_has_all_that_is_in_the_files() {
         .map(|row| format!("INSERT INTO t VALUES ({row}); "))
         .collect();
     c.sql(&rows);
-    wait_until_capture_waits(&c);
+    let outcome = c.try_sql("SELECT incr_flush('3 s')");
     c.crash();
     standby.start();
     standby.promote();
     assert_eq!(standby.sql("SELECT count(*) FROM t"), "100");
     assert_eq!(standby.slot("failover"), "t");
+    let rows = rows_in_files(&c);
+    assert_eq!(rows.len(), 100);
+    assert_eq!(rows.into_iter().max(), Some(100));
+    assert!(outcome.is_err());
+    // The slot stands where the files end, so nothing is missing either.
+    assert!(standby.slot_is("confirmed_flush_lsn <= pg_current_wal_lsn()"));
+}
+
+/// The keys of t at the end of the files.
+fn rows_in_files(c: &Cluster) -> BTreeSet<u32> {
     let files = c.database_directory().display().to_string();
-    let rows = program(&[
+    let output = program(&[
         "extract",
         "--archive",
         &files,
@@ -278,14 +289,45 @@ fn the_promoted_standby_has_all_that_is_in_the_files() {
         "public.t",
         "--format=csv",
     ]);
-    let rows = String::from_utf8_lossy(&rows.stdout).into_owned();
-    let rows: Vec<u32> = rows.lines().filter_map(|row| row.parse().ok()).collect();
-    assert_eq!(rows.len(), 100);
-    assert_eq!(rows.into_iter().max(), Some(100));
-    // The slot stands where the files end, so nothing is missing either.
-    assert!(standby.is_true(&format!(
-        "SELECT confirmed_flush_lsn <= pg_current_wal_lsn() FROM pg_replication_slots WHERE {SYNCED}"
-    )));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let rows = String::from_utf8_lossy(&output.stdout).into_owned();
+    rows.lines().filter_map(|row| row.parse().ok()).collect()
+}
+
+#[test]
+fn under_load_the_files_are_not_ahead_of_the_standby_that_takes_over() {
+    let Some((c, standby)) = pair("stream") else {
+        return;
+    };
+    c.sql("CREATE SEQUENCE s");
+    let script = c.root().join("insert.sql");
+    std::fs::write(&script, "INSERT INTO t VALUES (nextval('s'));").expect("it can be written");
+    let mut load = c.installation().command("pgbench");
+    load.args(["-n", "-c", "4", "-T", "60", "-f"]).arg(&script);
+    let load = load.arg(c.conninfo(c.database())).stderr(Stdio::null());
+    let mut load = load
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("pgbench can be run");
+    wait_until("there are rows in the files", || {
+        c.stream().contains("VALUES (2000);")
+    });
+    c.crash();
+    load.wait().expect("pgbench ends with its server");
+    wait_until("the standby has lost its primary", || {
+        standby.is_true("SELECT count(*) = 0 FROM pg_stat_wal_receiver")
+    });
+    standby.promote();
+    let files = rows_in_files(&c);
+    let promoted = standby.sql("SELECT a FROM t");
+    let promoted: BTreeSet<u32> = promoted
+        .lines()
+        .filter_map(|row| row.parse().ok())
+        .collect();
+    let surplus: Vec<&u32> = files.difference(&promoted).collect();
+    assert!(files.len() > 1900, "{}", files.len());
+    assert_eq!(surplus, Vec::<&u32>::new(), "of {}", files.len());
 }
 
 #[test]
@@ -318,7 +360,7 @@ fn check_and_health_say_what_a_failover_needs() {
             && row(&c, "synchronized_standby_slots").starts_with("ok|s1")
     });
 
-    wait_until("the standby has the slot", || standby.slot_is(SYNCED));
+    standby.wait_for_synced_slot();
     let needed = [
         "sync_replication_slots",
         "hot_standby_feedback",

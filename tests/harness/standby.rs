@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, PORT};
 use crate::installation::{give_to_server_user, run};
+use crate::wait::wait_until;
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -41,6 +42,15 @@ impl Cluster {
         symlink(self.archive_directory(), standby.archive_directory()).expect("a link can be made");
         standby.start();
         standby
+    }
+
+    /// Waits until this standby has the slot of the test's database for good (17 and later).
+    pub fn wait_for_synced_slot(&self) {
+        wait_until("the standby has the slot", || {
+            // The worker that keeps slots in step naps for up to 30 seconds; a reload wakes it.
+            self.sql("SELECT pg_reload_conf()");
+            self.slot_is("synced AND NOT temporary AND invalidation_reason IS NULL")
+        });
     }
 
     /// Promotes a standby, and waits until it is a primary.
