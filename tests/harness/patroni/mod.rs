@@ -40,6 +40,7 @@ pub struct Patroni {
 pub struct Builder {
     settings: Vec<(String, String)>,
     own: String,
+    script: Option<String>,
 }
 
 impl Builder {
@@ -56,20 +57,21 @@ impl Builder {
     }
 
     /// A shell script that Patroni calls when a node's role changes, in a place that the server's user can read.
-    pub fn on_role_change(self, script: &str) -> Self {
-        let path = tempfile::Builder::new().prefix("on_role_change").tempfile();
-        let (_, path) = path
-            .and_then(|file| Ok(file.keep()?))
-            .expect("it can be made");
-        fs::write(&path, script).expect("it can be written");
-        give_to_server_user(&path);
-        let call = format!("env PGHOST=$NODE sh {}", path.display());
-        self.own(&format!("  callbacks: {{on_role_change: '{call}'}}"))
+    pub fn on_role_change(mut self, script: &str) -> Self {
+        self.script = Some(script.into());
+        self
     }
 
     /// Starts etcd and the nodes; waits for the primary and both standbys.
-    pub fn start(self) -> Patroni {
+    pub fn start(mut self) -> Patroni {
         let root = new_root();
+        if let Some(script) = &self.script {
+            let path = root.join("on_role_change");
+            fs::write(&path, script).expect("it can be written");
+            give_to_server_user(&path);
+            let call = format!("env PGHOST=$NODE sh {}", path.display());
+            self.own = format!("  callbacks: {{on_role_change: '{call}'}}");
+        }
         let archive = root.join("archive");
         fs::create_dir(&archive).expect("the directory can be made");
         give_to_server_user(&archive);
