@@ -4,7 +4,7 @@
 # make test       everything that a change must pass, on PostgreSQL 15 and 18, a third of it on 16 and 17
 # make roundtrip  PostgreSQL's own tests, restored and compared: SUITE=regress, isolation or contrib, PG=15 or 18
 # make fuzz       random transactions against the comparison: SECONDS=600, SEED=n, PG=15 or 18
-# make torture    faults at random, every committed number counted: ROUNDS=200, SEED=n, PG=15 or 18, KIND=synchronous
+# make torture    faults at random, every committed number counted: ROUNDS=200, SEED=n, PG=15 or 18, KIND=synchronous or failover
 # make load       everything at once, with memory and lag watched: SECONDS=600, PG=15 or 18
 # make bench      the capture beside its peers and the floor: BENCH_ONLY=drain, REPEATS=1, PG=15 or 18
 # make containers-test  builds the container files of these packages, and runs them, without an engine (as root)

@@ -23,6 +23,10 @@ packages='build-essential clang libclang-dev libssl-dev pkg-config'
     packages="$packages postgresql-15-pgaudit postgresql-15-wal2json rsync s3cmd age gnupg curl chromium
         python3-psycopg2 python3-venv"
 monitoring_packages='prometheus prometheus-postgres-exporter check-postgres'
+# Patroni's dependencies, but for what is installed anyway (Python, psycopg2).
+patroni_packages='patroni etcd-server python3-etcd python3-dnspython python3-cdiff python3-click python3-colorama
+    python3-dateutil python3-pkg-resources python3-prettytable python3-psutil python3-six python3-urllib3
+    python3-wcwidth python3-yaml libyaml-0-2'
 
 missing_packages() {
     for package in $packages; do
@@ -165,31 +169,50 @@ install_s3_server() {
     touch "$prefix/s3/complete"
 }
 
-# What monitoring is tested with. Their packages would add services that start with the machine; the
-# programs are all that is needed.
+# What monitoring is tested with.
 install_monitoring() {
     [ ! -e "$prefix/monitoring/complete" ] || return 0
     command -v dpkg-query >/dev/null || fail "this is not Debian: put Prometheus' promtool, postgres_exporter" \
         "(as prometheus-postgres-exporter) and check_postgres into $prefix/monitoring/usr/bin, and make" \
         "$prefix/monitoring/complete"
     echo "setup: unpacking Prometheus' tools into $prefix/monitoring"
+    # shellcheck disable=SC2086 # a list of words
+    unpack_packages "$prefix/monitoring" $monitoring_packages
+}
+
+# What failovers are tested with: Debian's Patroni, for servers up to 16, and a newer one, which knows failover slots; and
+# etcd, where they keep their state.
+install_patroni() {
+    sh "$checkout/tools/wheel.sh" patroni __main__.py >/dev/null
+    [ ! -e "$prefix/patroni/complete" ] || return 0
+    command -v dpkg-query >/dev/null || fail "this is not Debian: put Patroni 3 with the modules that it needs into" \
+        "$prefix/patroni/usr/lib/python3/dist-packages and etcd 3.4 into $prefix/patroni/usr/bin, and make" \
+        "$prefix/patroni/complete"
+    echo "setup: unpacking Patroni and etcd into $prefix/patroni"
+    # shellcheck disable=SC2086 # a list of words
+    unpack_packages "$prefix/patroni" $patroni_packages
+}
+
+# unpack_packages DIRECTORY PACKAGE…: their files alone, in a directory of their own. Installed, these packages would add
+# services that start with the machine; the programs are all that is needed.
+unpack_packages() {
+    directory=$1
+    shift
     download=$(mktemp -d)
     trap 'rm -rf "$download"' EXIT
     chmod a+rx "$download"
-    # shellcheck disable=SC2086 # a list of words
-    if ! (cd "$download" && apt-get download -qq $monitoring_packages 2>/dev/null); then
+    if ! (cd "$download" && apt-get download -qq "$@" 2>/dev/null); then
         [ "$(id -u)" = 0 ] || fail "the lists of packages are old; as root: apt-get update"
         apt-get update -qq
-        # shellcheck disable=SC2086 # a list of words
-        (cd "$download" && apt-get download -qq $monitoring_packages)
+        (cd "$download" && apt-get download -qq "$@")
     fi
-    rm -rf "$prefix/monitoring"
-    mkdir -p "$prefix/monitoring"
+    rm -rf "$directory"
+    mkdir -p "$directory"
     for package in "$download"/*.deb; do
-        dpkg -x "$package" "$prefix/monitoring"
+        dpkg -x "$package" "$directory"
     done
-    chmod -R a+rX "$prefix/monitoring"
-    touch "$prefix/monitoring/complete"
+    chmod -R a+rX "$directory"
+    touch "$directory/complete"
     rm -rf "$download"
     trap - EXIT
 }
@@ -279,6 +302,7 @@ if [ -z "$only_build" ]; then
     install_headers_17
     install_monitoring
     install_pgbouncer
+    install_patroni
     install_s3_server
     install_actionlint
     versions="$versions 16 17 18.4"

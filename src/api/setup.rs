@@ -51,11 +51,11 @@ pub fn run(new_chain: bool, take_over: bool) -> Result<Vec<Step>, Failure> {
     let newest = bases.last().map(|base| chain.base().join(base.to_string()));
     let (capture_status, capture_detail) = wait_for_capture(database);
     let done = |was_there: bool| if was_there { "already there" } else { "done" };
-    Ok(vec![
+    let mut steps = vec![
         Step {
             step: "preflight",
             status: "ok",
-            detail: checked,
+            detail: checked.found,
         },
         owner_step(database, owner_before, take_over)?,
         Step {
@@ -90,12 +90,29 @@ pub fn run(new_chain: bool, take_over: bool) -> Result<Vec<Step>, Failure> {
             status: capture_status,
             detail: capture_detail,
         },
-        Step {
-            step: "to restore",
-            status: "ready",
-            detail: restore_command::of(database)?,
-        },
-    ])
+    ];
+    if checked.is_run_by_patroni {
+        steps.extend(for_patroni()?);
+    }
+    steps.push(Step {
+        step: "to restore",
+        status: "ready",
+        detail: restore_command::of(database)?,
+    });
+    Ok(steps)
+}
+
+/// The line that Patroni's configuration needs, now that the slot is there.
+fn for_patroni() -> Result<Option<Step>, Failure> {
+    let mut rows = backup::prerequisites::rows()?.into_iter();
+    let line = rows
+        .find(|row| row.name == prerequisites::PATRONI)
+        .and_then(|row| row.todo());
+    Ok(line.map(|line| Step {
+        step: "for Patroni",
+        status: "patronictl edit-config",
+        detail: line,
+    }))
 }
 
 /// Takes a base backup; returns its path.

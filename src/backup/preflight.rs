@@ -1,14 +1,22 @@
 //! Prerequisites of a backup, before incr_setup() changes anything. A failure names all that is missing.
 
-use prerequisites::State;
+use prerequisites::{State, PATRONI};
 
 use super::prerequisites::{ensure_complete, rows};
 use crate::pg::failure::Failure;
 use crate::preflight::{ensure_not_in_recovery, ensure_preloaded, ensure_room};
 use crate::{place, settings};
 
-/// Checks all of them; returns what was found, as text.
-pub fn check(database: pgrx::pg_sys::Oid) -> Result<String, Failure> {
+/// What was found.
+pub struct Checked {
+    /// As text.
+    pub found: String,
+    /// Whether Patroni seems to run the server.
+    pub is_run_by_patroni: bool,
+}
+
+/// Checks all of them.
+pub fn check(database: pgrx::pg_sys::Oid) -> Result<Checked, Failure> {
     ensure_not_in_recovery()?;
     let rows = rows()?;
     ensure_complete(&rows)?;
@@ -25,9 +33,13 @@ pub fn check(database: pgrx::pg_sys::Oid) -> Result<String, Failure> {
         1 => "; 1 warning: SELECT * FROM incr_check()".to_owned(),
         many => format!("; {many} warnings: SELECT * FROM incr_check()"),
     };
-    Ok(format!(
+    let found = format!(
         "directory \"{}\", {}{warnings}",
         directory.display(),
         pg_dump.map_or("", |row| row.found.as_str())
-    ))
+    );
+    Ok(Checked {
+        found,
+        is_run_by_patroni: rows.iter().any(|row| row.name == PATRONI),
+    })
 }

@@ -133,6 +133,8 @@ impl StreamReader {
             if step != Step::Record {
                 return Ok(step);
             }
+            // Before anything is confirmed.
+            ensure_none_passed_over(self.decoder.passed_over(), &self.journal.borrow())?;
             records = records.wrapping_add(1);
             let look_at_clock = records.is_multiple_of(RECORDS_PER_CLOCK);
             if self.journal.borrow().must_sync(look_at_clock) {
@@ -273,6 +275,19 @@ pub fn ensure_no_gap(confirmed: u64, on_disk: Lsn) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// What decoding passed over must be in the files.
+fn ensure_none_passed_over(passed_over: u64, journal: &Journal) -> Result<()> {
+    let on_disk = journal.last_lsn();
+    if passed_over <= on_disk.0 {
+        return Ok(());
+    }
+    Err(CaptureError::Broken(format!(
+        "the slot was copied to this server without the snapshot that it begins with, so the transactions committed from \
+         {on_disk} to {} could not be decoded",
+        Lsn(passed_over)
+    )))
 }
 
 /// SIGHUP reloads the settings. Some are only read when a worker starts: if one of these has changed, the

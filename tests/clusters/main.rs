@@ -47,6 +47,7 @@ mod enum_partitions;
 mod every_database;
 mod exporter;
 mod extract;
+mod failover;
 mod failover_slots;
 mod fence_holders;
 mod fixed_at_ddl_time;

@@ -217,6 +217,19 @@ impl Cluster {
         cluster
     }
 
+    /// A server that somebody else starts and stops, in a directory that is there.
+    pub(crate) fn below(installation: &Installation, root: &Path) -> Self {
+        Self {
+            installation: installation.clone(),
+            database: DATABASE.into(),
+            root: root.into(),
+            is_kept: std::env::var_os("KEEP").is_some(),
+            restores: AtomicU32::new(0),
+            is_kept_on_failure: AtomicBool::new(false),
+            environment: Vec::new(),
+        }
+    }
+
     /// A cluster whose database is backed up from the first statement on.
     pub fn backed_up() -> Self {
         Self::builder().back_up()

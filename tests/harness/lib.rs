@@ -26,6 +26,8 @@ mod contents;
 mod dump;
 mod installation;
 mod minor;
+pub mod patroni;
+pub mod processes;
 mod program;
 mod psql;
 mod restore;

@@ -12,6 +12,11 @@ const ROUNDS: u32 = 30;
 fn main() -> ExitCode {
     let seed = number("SEED").unwrap_or_else(|| fastrand::u64(1..1_000_000_000));
     let rounds = number("ROUNDS").map_or(ROUNDS, |rounds| rounds as u32);
+    if std::env::var("KIND").is_ok_and(|kind| kind == "failover") {
+        let failover = torture::failover::Failover { seed, rounds };
+        println!("{}", failover.run());
+        return ExitCode::SUCCESS;
+    }
     let reader = std::env::var("READER")
         .ok()
         .filter(|reader| !reader.is_empty());

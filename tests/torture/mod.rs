@@ -8,15 +8,15 @@
 //! archive is restored and compared. `make torture` runs it. With KIND=synchronous the faults are those of `synchronous`.
 
 mod client;
+pub mod failover;
 mod faults;
 mod ledger;
-mod processes;
 mod stream;
 mod synchronous;
 mod tear;
 
 use faults::Faults;
-use harness::{differences, wait_until_within, Cluster};
+use harness::{differences, processes, wait_until_within, Cluster};
 use ledger::Ledger;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The marks of one table: `k` of the keyed one, `b` of the keyless one.
-type Mark = (char, u64);
+pub type Mark = (char, u64);
 
 /// One transaction: its commit LSN and the marks in it.
-type Found = (u64, Vec<Mark>);
+pub type Found = (u64, Vec<Mark>);
 
 /// The newest chain's transactions. Closed segments are read once: incr_verify() sees to it that
 /// they stay what they were.
@@ -131,7 +131,7 @@ impl Stream {
 }
 
 /// The transactions of a segment.
-fn transactions(path: &Path) -> Vec<Found> {
+pub fn transactions(path: &Path) -> Vec<Found> {
     let bytes = fs::read(path).unwrap_or_else(|e| panic!("{} can't be read: {e}", path.display()));
     let text = String::from_utf8(bytes).expect("the segments of this load are ASCII");
     let key = text.lines().nth(1).and_then(|line| line.get(4..20));

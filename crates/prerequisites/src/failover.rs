@@ -5,6 +5,8 @@
 
 use crate::{Facts, Remedy, Row, State};
 
+/// The row that is there only where Patroni seems to run the server.
+pub const PATRONI: &str = "Patroni";
 /// The slot in what is written where none has a name yet.
 const EXAMPLE: &str = "standby1";
 
@@ -17,7 +19,7 @@ pub fn rows(facts: &Facts) -> Vec<Row> {
             conninfo(facts),
         ]
     } else {
-        vec![standbys(facts)]
+        vec![standbys(facts), patroni(facts)]
     };
     rows.into_iter().flatten().collect()
 }
@@ -149,6 +151,59 @@ fn standbys(facts: &Facts) -> Option<Row> {
     })
 }
 
+/// What Patroni has to know of the slot, where it seems to run this server: it starts servers with `cluster_name` on their
+/// command line. It drops slots that it does not know (slots.py, `_drop_incorrect_slots`), and before 17 nobody but Patroni
+/// brings one to the standbys. Whether its configuration has this already cannot be seen from here.
+fn patroni(facts: &Facts) -> Option<Row> {
+    if !facts.on_command_line.contains("cluster_name") {
+        return None;
+    }
+    let plugin = facts.plugin();
+    let (found, line) = if has_failover_slots(facts) {
+        if facts.get("sync_replication_slots") == Some("on") {
+            return Some(Row::ok(PATRONI, "sync_replication_slots is on"));
+        }
+        (
+            "it seems to run this server, and slots are not kept in step on the standbys; with patronictl edit-config add",
+            "postgresql: {parameters: {sync_replication_slots: 'on', hot_standby_feedback: 'on'}}".to_owned(),
+        )
+    } else if facts.is_backed_up() {
+        (
+            "it seems to run this server; the slot is there after a failover if it is among Patroni's permanent slots: with \
+             patronictl edit-config add",
+            format!(
+                "slots: {{{}: {{type: logical, database: {}, plugin: {plugin}}}}}",
+                facts.slot_name,
+                in_yaml(&facts.who.database)
+            ),
+        )
+    } else {
+        (
+            "it seems to run this server, and drops slots that it does not know; with patronictl edit-config add, before \
+             incr_setup()",
+            format!("ignore_slots: [{{type: logical, plugin: {plugin}}}]"),
+        )
+    };
+    Some(Row {
+        state: State::Note,
+        ..Row::warning(PATRONI, found, Remedy::Do(line))
+    })
+}
+
+/// In double quotes, with the escapes of JSON, which YAML has, too.
+fn in_yaml(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +259,33 @@ mod tests {
         );
         alone.set("pg_incrbackup.failover", "off".to_owned());
         assert!(rows(&alone).is_empty());
+    }
+
+    #[test]
+    fn where_patroni_runs_the_server_the_line_for_it_is_told() {
+        let todo = |facts: &Facts| patroni(facts).map(|row| row.todo().unwrap_or_default());
+        let mut fifteen = facts(&[]);
+        fifteen.slot_name = "pg_incrbackup_5".to_owned();
+        fifteen.who.database = "a \"b\"\n".to_owned();
+        assert_eq!(todo(&fifteen), None);
+        fifteen.on_command_line.insert("cluster_name".to_owned());
+        let ignored = "ignore_slots: [{type: logical, plugin: pg_incrbackup}]";
+        assert_eq!(todo(&fifteen).as_deref(), Some(ignored));
+        fifteen.slot = Some(crate::facts::Slot {
+            name: fifteen.slot_name.clone(),
+            is_of_this_database: true,
+            plugin: "pg_incrbackup".to_owned(),
+            ..Default::default()
+        });
+        let slots = r#"slots: {pg_incrbackup_5: {type: logical, database: "a \"b\"\u000a", plugin: pg_incrbackup}}"#;
+        assert_eq!(todo(&fifteen).as_deref(), Some(slots));
+        let mut later = fifteen.clone();
+        later.set("sync_replication_slots", "off".to_owned());
+        assert!(todo(&later).is_some_and(|line| line.contains("sync_replication_slots: 'on'")));
+        later.set("sync_replication_slots", "on".to_owned());
+        assert_eq!(patroni(&later).map(|row| row.state), Some(State::Ok));
+        later.set("pg_incrbackup.failover", "off".to_owned());
+        assert_eq!(todo(&later).as_deref(), Some(slots));
     }
 
     #[test]

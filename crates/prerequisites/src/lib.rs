@@ -16,6 +16,7 @@ mod sizing;
 mod warnings;
 
 pub use facts::{Facts, Who};
+pub use failover::PATRONI;
 pub use question::{Answer, Question, QUESTIONS, WHO};
 pub use remedy::{what_to_write, Remedy};
 pub use row::{Class, Row, State};

@@ -52,7 +52,7 @@ const SETTINGS: Question = Question {
     sql: "SELECT name, CASE WHEN seen.all_of_them OR s.name IS NOT NULL THEN current_setting(name, true) END, \
             s.setting, coalesce(s.pending_restart, false)::text, (s.source IS NOT DISTINCT FROM 'command line')::text \
         FROM unnest('{wal_level, shared_preload_libraries, max_replication_slots, max_wal_senders, max_worker_processes, \
-            max_parallel_workers, data_directory, output_plugin_libraries, max_slot_wal_keep_size, hot_standby_feedback, \
+            max_parallel_workers, cluster_name, data_directory, output_plugin_libraries, max_slot_wal_keep_size, hot_standby_feedback, \
             sync_replication_slots, synchronized_standby_slots, primary_slot_name, primary_conninfo, pg_incrbackup.failover, \
             track_commit_timestamp, pg_incrbackup.directory, pg_incrbackup.plugin, pg_incrbackup.replica_identity, \
             pg_incrbackup.max_databases, pg_incrbackup.base_schedule, pg_incrbackup.drill_schedule, \

@@ -14,6 +14,11 @@ use super::{direct, invalidation, moved_sequences};
 use crate::pg::compat;
 use crate::pg::declared;
 
+// access/xact.h
+const XLOG_XACT_OPMASK: u32 = 0x70;
+const XLOG_XACT_COMMIT: u32 = 0x00;
+const XLOG_XACT_COMMIT_PREPARED: u32 = 0x30;
+
 thread_local! {
     /// The current transactions are decoding's, or look up nothing.
     static LEAVES_CACHES: Cell<bool> = const { Cell::new(false) };
@@ -33,6 +38,8 @@ pub struct Decoder {
     is_held: bool,
     /// End of the last record decoded.
     read: u64,
+    /// End of the last commit that was passed over because there was no snapshot to decode it by; 0 if there was none.
+    passed_over: u64,
 }
 
 /// The result of [`Decoder::step`].
@@ -77,6 +84,7 @@ impl Decoder {
                 standbys: Standbys::of(slot),
                 is_held: false,
                 read,
+                passed_over: 0,
             }
         }
     }
@@ -92,6 +100,16 @@ impl Decoder {
         self.read
     }
 
+    /// End of the last commit that decoding has passed over, silently, because it had no snapshot yet; 0 if there was none.
+    ///
+    /// It begins at the slot's restart_lsn with the snapshot that was saved there, by the server that moved the slot there
+    /// (SnapBuildRestore of snapbuild.c). A slot whose file was copied from another server, as Patroni does, has none here:
+    /// then decoding waits for the end of all transactions that run at that moment, twice, and what commits
+    /// meanwhile is ignored.
+    pub fn passed_over(&self) -> u64 {
+        self.passed_over
+    }
+
     /// Reads and decodes one record, if one is flushed and the standbys have it.
     pub fn step(&mut self) -> Step {
         if !self.is_held && !self.read_record() {
@@ -104,9 +122,26 @@ impl Decoder {
         if self.is_held {
             return Step::Held(end);
         }
+        self.note_passed_over(end);
         self.decode();
         self.read = end;
         Step::Record
+    }
+
+    fn note_passed_over(&mut self, end: u64) {
+        // SAFETY: the context is alive, and its reader holds a record.
+        let (is_ready, header) = unsafe {
+            (
+                pg_sys::DecodingContextReady(self.ctx),
+                (*(*(*self.ctx).reader).record).header,
+            )
+        };
+        let operation = u32::from(header.xl_info) & XLOG_XACT_OPMASK;
+        let is_commit = u32::from(header.xl_rmid) == pg_sys::RmgrIds::RM_XACT_ID
+            && [XLOG_XACT_COMMIT, XLOG_XACT_COMMIT_PREPARED].contains(&operation);
+        if !is_ready && is_commit {
+            self.passed_over = end;
+        }
     }
 
     /// False if no record is flushed.

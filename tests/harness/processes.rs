@@ -1,12 +1,15 @@
 //! The cluster's processes, as the kernel lists them: also those that no SQL function names.
 
-use harness::{wait_until, Cluster};
+use crate::{wait_until, Cluster};
 use std::fs;
 
-/// The postmaster, while its pid file is there.
+/// The postmaster, while its pid file is there, and names a process that works in the data directory.
 pub fn postmaster(c: &Cluster) -> Option<u32> {
-    let file = fs::read_to_string(c.data_directory().join("postmaster.pid")).ok()?;
-    file.lines().next()?.trim().parse().ok()
+    let data = c.data_directory();
+    let file = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    let pid = file.lines().next()?.trim().parse().ok()?;
+    let works_in = fs::canonicalize(format!("/proc/{pid}/cwd")).ok()?;
+    (works_in == fs::canonicalize(data).ok()?).then_some(pid)
 }
 
 /// Parent and name of a process.
@@ -47,11 +50,19 @@ pub fn named(c: &Cluster, name: &str) -> Option<u32> {
 
 /// SIGKILL for the postmaster and all that it started, the postmaster first: nobody tidies up.
 pub fn kill_all(c: &Cluster) {
-    let Some(postmaster) = postmaster(c) else {
-        return;
-    };
-    let mut all = vec![postmaster];
-    all.extend(below(postmaster).into_iter().map(|(pid, _)| pid));
+    if let Some(postmaster) = postmaster(c) {
+        kill_with_all_below(postmaster);
+    }
+    // As after a power cut, where no process has the number: whoever should reap the postmaster may
+    // take his time.
+    fs::remove_file(c.data_directory().join("postmaster.pid")).ok();
+    fs::remove_file(c.root().join(".s.PGSQL.5432.lock")).ok();
+}
+
+/// SIGKILL for a process and all that it started, that one first.
+pub fn kill_with_all_below(root: u32) {
+    let mut all = vec![root];
+    all.extend(below(root).into_iter().map(|(pid, _)| pid));
     let arguments: Vec<String> = all.iter().map(u32::to_string).collect();
     // Some may have gone by themselves.
     std::process::Command::new("kill")
@@ -59,15 +70,11 @@ pub fn kill_all(c: &Cluster) {
         .args(arguments)
         .output()
         .ok();
-    wait_until("the server's processes are gone", || {
+    wait_until("the processes are gone", || {
         all.iter().all(|pid| {
             parent_and_name(*pid).is_none()
                 || fs::read_to_string(format!("/proc/{pid}/stat"))
                     .is_ok_and(|stat| stat.contains(") Z "))
         })
     });
-    // As after a power cut, where no process has the number: whoever should reap the postmaster may
-    // take his time.
-    fs::remove_file(c.data_directory().join("postmaster.pid")).ok();
-    fs::remove_file(c.root().join(".s.PGSQL.5432.lock")).ok();
 }
