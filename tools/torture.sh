@@ -6,10 +6,10 @@
 # anything was lost, repeated, out of order or restored differently.
 #   ROUNDS  how many (30)
 #   SEED    which faults; from the time of day, and printed, unless given
-#   KIND    failover: half of the rounds are switchovers, half kill the primary of three nodes that Patroni runs
 #   READER  stream or poll (stream)
 #   KIND    synchronous: only kills of server and worker, with pg_incrbackup.synchronous = on; and what a client was told to
-#           be committed is in the files that the dead server has left (faults)
+#           be committed is in the files that the dead server has left; failover: half of the rounds are switchovers,
+#           half kill the primary of three nodes that Patroni runs (faults)
 #   PG      15 or 18
 set -eu
 . "$(dirname -- "$0")/paths.sh"
