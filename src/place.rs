@@ -110,6 +110,8 @@ pub struct Predecessor {
     pub owner: Owner,
     /// What this server lacks to go on in the owner's chain; `None` if nothing.
     pub obstacle: Option<String>,
+    /// This server was promoted from the owner's timeline: if it can't go on in the chain, it can begin another.
+    pub is_ours: bool,
 }
 
 /// The other server that owns the archive of a database; `None` if this one does, or nobody. Needs a transaction, for
@@ -126,11 +128,19 @@ pub fn predecessor(database: pg_sys::Oid) -> Result<Option<Predecessor>, Failure
         return Ok(None);
     }
     let obstacle = obstacle(database, &directory, &owner)?;
+    let is_ours = owner.identity.system_identifier == server::system_identifier()
+        && is_left(owner.identity.timeline);
     Ok(Some(Predecessor {
         directory,
         owner,
         obstacle,
+        is_ours,
     }))
+}
+
+/// True for a timeline that this server's history has left.
+fn is_left(timeline: u32) -> bool {
+    matches!(timeline::shared_with(timeline), Shared::LeftAt(_))
 }
 
 /// Why this server can't go on where `owner` has ended.
@@ -139,7 +149,6 @@ fn obstacle(
     directory: &DatabaseDir,
     owner: &Owner,
 ) -> Result<Option<String>, Failure> {
-    let is_left = |timeline| matches!(timeline::shared_with(timeline), Shared::LeftAt(_));
     let theirs = owner.identity.timeline;
     if owner.identity.system_identifier != server::system_identifier() {
         return Ok(Some("its owner is of another cluster".to_owned()));

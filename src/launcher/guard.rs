@@ -26,8 +26,6 @@ use crate::workers::{doubled, has_slot, slot_name};
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 
-const INVALIDATED: &str =
-    "the server has invalidated the slot: WAL that it needs has been removed (max_slot_wal_keep_size)";
 const GONE: &str = "the slot has been dropped";
 
 /// What is remembered of a slot between two passes.
@@ -109,7 +107,11 @@ impl Guard {
             return;
         }
         if position.is_invalidated {
-            self.break_chain(database, INVALIDATED);
+            let why = position.why_invalidated;
+            self.break_chain(
+                database,
+                &format!("the server has invalidated the slot: {why}"),
+            );
             return;
         }
         let held = server::wal_insert_lsn().saturating_sub(position.restart_lsn);

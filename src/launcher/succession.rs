@@ -16,7 +16,7 @@ use crate::backup::{self, Job};
 use crate::pg::failure::Failure;
 use crate::pg::server::{title, transaction};
 use crate::place;
-use crate::settings::{self, TakeOver};
+use crate::settings::{self, OnChainBreak, TakeOver};
 use crate::status::{self, Phase};
 use crate::workers::doubled;
 
@@ -71,7 +71,18 @@ impl Succession {
             return Ok(false);
         }
         let found = transaction::run(|| place::predecessor(database))?;
-        let Some(predecessor) = found.filter(|found| found.obstacle.is_none()) else {
+        let Some(predecessor) = found else {
+            return Ok(false);
+        };
+        let job = if predecessor.obstacle.is_none() {
+            Job::GoOn
+        } else if predecessor.is_ours && settings::on_chain_break() == OnChainBreak::Rebase {
+            // Its slot is invalid, or the chain has ended.
+            Job::Setup {
+                new_chain: true,
+                take_over: true,
+            }
+        } else {
             return Ok(false);
         };
         let delay = settings::take_over_delay();
@@ -101,7 +112,7 @@ impl Succession {
         watched.not_before = Some(now + pause);
         watched.attempts += 1;
         watched.free_since = None;
-        backup::start(database, Job::GoOn)?;
+        backup::start(database, job)?;
         Ok(true)
     }
 }

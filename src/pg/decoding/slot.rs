@@ -172,6 +172,8 @@ pub struct Position {
     pub confirmed_lsn: u64,
     /// Nothing can be read from it any more.
     pub is_invalidated: bool,
+    /// What is missing then, as far as that is known.
+    pub why_invalidated: &'static str,
 }
 
 /// The position of the slot `name`.
@@ -181,7 +183,29 @@ pub fn position(name: &str) -> Option<Position> {
         restart_lsn: data.restart_lsn,
         confirmed_lsn: data.confirmed_flush,
         is_invalidated: is_invalidated(&data) || data.restart_lsn == 0,
+        why_invalidated: why_invalidated(&data),
     })
+}
+
+const WAL_REMOVED: &str = "WAL that it needs has been removed (max_slot_wal_keep_size)";
+
+#[cfg(feature = "pg15")]
+fn why_invalidated(_data: &pg_sys::ReplicationSlotPersistentData) -> &'static str {
+    WAL_REMOVED
+}
+
+#[cfg(not(feature = "pg15"))]
+fn why_invalidated(data: &pg_sys::ReplicationSlotPersistentData) -> &'static str {
+    use pg_sys::ReplicationSlotInvalidationCause as Cause;
+    match data.invalidated {
+        Cause::RS_INVAL_HORIZON => {
+            "rows of catalogs that it needs have been removed, while this server was a standby"
+        }
+        Cause::RS_INVAL_WAL_LEVEL => "wal_level was too low on the primary",
+        #[cfg(feature = "pg18")]
+        Cause::RS_INVAL_IDLE_TIMEOUT => "it was idle for longer than idle_replication_slot_timeout",
+        _ => WAL_REMOVED,
+    }
 }
 
 /// True if the server has removed what the slot needs.

@@ -224,7 +224,7 @@ impl Patroni {
             name.to_string_lossy()
         );
         let usable = match server.version() {
-            17.. => format!("{ours} AND synced AND NOT temporary"),
+            17.. => format!("{ours} AND synced AND NOT temporary AND invalidation_reason IS NULL"),
             _ => ours.to_owned(),
         };
         let count = |server: &Cluster, condition: &str| {
