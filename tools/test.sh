@@ -5,7 +5,7 @@
 # PostgreSQL 15's regression suite. A failing step does not hide the later ones, but what does not
 # build is not tested.
 #
-# Two lanes of tests run side by side, since tests mostly wait, and beside them what is to be built for
+# Two lanes of tests run side by side, since tests mostly wait, and beside them failovers and what is to be built for
 # later, with what processors are left: their lines are mixed. The last lines say how long each step took, in
 # which step a test failed, and count the tests.
 #   TEST_THREADS  tests at once in each lane (two and a half for each processor)
@@ -224,6 +224,9 @@ third='
     restore:: restore_moments:: restore_sessions:: program_base:: base_names:: base_psql:: snapshot_join::
     upgrade:: globals:: globals_reused:: who:: cases_roles:: roles_over_time::'
 
+# Tests of three nodes wait for minutes, for leases and for naps of PostgreSQL's own workers: they have a lane of theirs.
+failovers=failover::
+
 # cluster_tests VERSION FILTER…: of the tests on clusters; what is left out is noted, by groups. Fails if a word of the
 # filters matches no test.
 cluster_tests() {
@@ -231,15 +234,19 @@ cluster_tests() {
     shift
     clusters_program=$(executable clusters/main.rs)
     "$clusters_program" --list "$@" 2>/dev/null | sed -n 's/: test$//p' | sort >"$work/chosen-$version"
-    "$clusters_program" --list 2>/dev/null | sed -n 's/: test$//p' | sort >"$work/all-$version"
+    "$clusters_program" --list --skip $failovers 2>/dev/null | sed -n 's/: test$//p' | sort >"$work/all-$version"
     comm -23 "$work/all-$version" "$work/chosen-$version" | note_groups "$version"
     outcome=0
     for word; do
         [ "$word" != --skip ] || continue
         grep -qF -e "$word" "$work/all-$version" || { echo "no test on clusters is called $word"; outcome=1; }
     done
-    PGVER=$version "$clusters_program" --test-threads "$threads" "$@" || outcome=1
+    PGVER=$version "$clusters_program" --test-threads "$threads" --skip $failovers "$@" || outcome=1
     return $outcome
+}
+
+failover_tests() {
+    PGVER=$1 "$(executable clusters/main.rs)" --test-threads 2 $failovers
 }
 
 note_groups() {
@@ -345,6 +352,12 @@ test_15_and_16() {
     ! is_ready 16 || step "a third of the tests on clusters, on PostgreSQL 16" third_of_cluster_tests 16
 }
 
+test_failovers() {
+    for version in 15 18; do
+        ! is_ready $version || step "tests of failovers on PostgreSQL $version" failover_tests $version
+    done
+}
+
 test_18_and_17() {
     step "unit tests" unit_tests
     if is_ready 18; then
@@ -364,8 +377,9 @@ lane build_rest &
 builder=$!
 lane test_15_and_16 &
 lane test_18_and_17 &
+lane test_failovers &
 wait
-for lane in build_rest test_15_and_16 test_18_and_17; do
+for lane in build_rest test_15_and_16 test_18_and_17 test_failovers; do
     [ -e "$work/ended-$lane" ] || fails "$lane, which has not come to its end"
 done
 finish
