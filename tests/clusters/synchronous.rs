@@ -443,6 +443,25 @@ fn our_own_functions_do_not_wait_for_what_they_stop() {
 }
 
 #[test]
+fn a_commit_that_waits_does_not_stop_the_drop_of_another_database() {
+    let c = synchronous().back_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY, b text)");
+    c.sql_in("postgres", "CREATE DATABASE other");
+    // A worker that is stopped by a signal would keep DROP DATABASE waiting, too.
+    c.sql("SELECT incr_teardown(drop_slot => false)");
+    let mut waits = sent(&c, "SELECT 1", "INSERT INTO t VALUES (1, 'waits')");
+    let mut dropping = c.session_in("postgres");
+    dropping.run("SET pg_incrbackup.synchronous = off");
+    dropping.send("DROP DATABASE other");
+    let said = dropping.output_within(Duration::from_secs(30));
+    assert!(is_quiet(&said.expect("it ends")));
+    assert_eq!(waiting(&c), "1");
+    c.sql("SET pg_incrbackup.synchronous = off; SELECT * FROM incr_setup()");
+    waits.finish();
+    assert!(holds(&c, "'waits'"));
+}
+
+#[test]
 fn a_database_without_a_backup_does_not_wait() {
     let c = synchronous().back_up();
     c.sql_in(

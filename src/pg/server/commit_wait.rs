@@ -165,6 +165,17 @@ pub fn reset_latch() {
     unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) }
 }
 
+/// Does what the whole cluster waits for before a database or tablespace is dropped or moved (WaitForProcSignalBarrier): it
+/// closes the files of relations. That raises no error, and is done although interrupts are held.
+pub fn absorb_barriers() {
+    // SAFETY: this process's own variable; the function may be called wherever interrupts can be processed.
+    unsafe {
+        if pg_sys::ProcSignalBarrierPending != 0 {
+            pg_sys::ProcessProcSignalBarrier();
+        }
+    }
+}
+
 /// Sleeps until the latch is set, at most `longest`. False if the postmaster is gone: then this session ends too.
 pub fn sleep(longest: Duration) -> bool {
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_POSTMASTER_DEATH;
