@@ -125,11 +125,11 @@ impl PollReader {
                 has_read = true;
                 self.journal.sync()?;
                 self.journal.ensure_whole()?;
-                self.journal.publish_durable(self.read.0);
+                self.journal.publish_durable(self.read.0)?;
                 self.consume(last)?;
             } else {
                 self.read = Lsn(round.upto);
-                self.journal.publish_durable(self.read.0);
+                self.journal.publish_durable(self.read.0)?;
             }
             self.report();
             if shutdown::is_requested() {
