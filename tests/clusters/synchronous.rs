@@ -162,16 +162,12 @@ fn the_value_at_commit_counts() {
         c.sql("SELECT string_agg(a::text, ',' ORDER BY a) FROM t"),
         "1,2,4,5,6,7"
     );
-    let titles = String::from_utf8_lossy(
-        &std::process::Command::new("ps")
-            .args(["-eo", "args"])
-            .output()
-            .expect("ps can be run")
-            .stdout,
-    )
-    .matches("waiting for pg_incrbackup")
-    .count();
-    assert!(titles >= 3, "{titles}");
+    let pids = c.sql("SELECT string_agg(pid::text, ',') FROM pg_stat_activity");
+    let mut ps = std::process::Command::new("ps");
+    let output = ps.args(["-o", "args=", "-p", &pids]).output();
+    let titles = String::from_utf8_lossy(&output.expect("ps can be run").stdout).into_owned();
+    let titles = titles.matches("waiting for pg_incrbackup").count();
+    assert_eq!(titles, 3);
     assert_eq!(
         c.sql("SELECT waiting, degraded FROM incr_synchronous()"),
         "3|0"
