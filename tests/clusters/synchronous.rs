@@ -211,11 +211,17 @@ fn a_cancelled_wait_says_what_the_client_cannot_know() {
             && !said.contains("ERROR"),
         "{said}"
     );
-    // Inside a CALL or DO statement_timeout is one, too.
-    session.run("SET statement_timeout = '300ms'");
-    session.send("DO $$ BEGIN INSERT INTO t VALUES (2, 'too late'); COMMIT; END $$");
+    // Inside a CALL or DO statement_timeout is one, too, and ends the statement.
+    session.run("SET statement_timeout = '3s'");
+    session.send(
+        "DO $$ BEGIN INSERT INTO t VALUES (2, 'too late'); COMMIT; PERFORM pg_sleep(600); END $$",
+    );
     let said = session.finish();
-    assert!(said.contains("due to user request"), "{said}");
+    assert!(
+        said.contains("canceling the wait for the backup's files due to user request")
+            && said.contains("57014: canceling statement due to statement timeout"),
+        "{said}"
+    );
     session.run("SET statement_timeout = 0");
     // The session goes on, and is interrupted no more.
     assert_eq!(session.run("SELECT count(*) FROM t"), "2");
