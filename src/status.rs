@@ -325,10 +325,12 @@ pub fn has_room(database: pg_sys::Oid) -> bool {
 
 /// Frees the entry of a database that is no longer backed up.
 pub fn forget(database: pg_sys::Oid) {
-    update_existing(database, |entry| {
-        durable::forget(database);
+    let mut board = BOARD.exclusive();
+    durable::forget(database);
+    let mut entries = board.rows.iter_mut();
+    if let Some(entry) = entries.find(|entry| entry.database == database.to_u32()) {
         *entry = DatabaseStatus::default();
-    });
+    }
 }
 
 /// A database was dropped: its entry is free, and the launcher is told to look which one it was. For the end of the

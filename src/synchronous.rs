@@ -102,6 +102,7 @@ impl Wait {
                     return false;
                 }
             }
+            commit_wait::absorb_barriers();
             if self.is_interrupted() || self.is_in_vain() || self.has_timed_out() {
                 return false;
             }

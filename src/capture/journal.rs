@@ -190,10 +190,7 @@ impl Journal {
         if let Some(expected) = self.expected.filter(|expected| *expected <= commit_lsn) {
             self.expected = None;
             if commit_lsn != expected {
-                self.broken = Some(format!(
-                    "the files contain a transaction that committed at {expected}, the server's WAL does not: \
-                     the server was reset to an earlier state"
-                ));
+                self.break_at(expected);
             }
         }
         // Nothing is written after a different history.
@@ -207,6 +204,14 @@ impl Journal {
             }
         }
         Ok(())
+    }
+
+    /// The server has no transaction that committed at `expected`.
+    fn break_at(&mut self, expected: Lsn) {
+        self.broken = Some(format!(
+            "the files contain a transaction that committed at {expected}, the server's WAL does not: \
+             the server was reset to an earlier state"
+        ));
     }
 
     fn setval(&mut self, sql: &[u8]) -> Result<()> {
@@ -438,11 +443,15 @@ impl Journal {
         }
     }
 
-    /// Tells commits that wait how far the files go. `read` is the end of what was read.
-    pub fn publish_durable(&self, read: u64) {
-        // Behind a break nothing is written.
-        if self.broken.is_some() {
-            return;
+    /// Tells commits that wait how far the files go. `read` is the end of what was read. Fails if the last commit in the
+    /// files was not among that: the slot must return it first, before that the files may be of another history.
+    pub fn publish_durable(&mut self, read: u64) -> Result<()> {
+        if let Some(expected) = self.expected.take_if(|expected| expected.0 < read) {
+            self.break_at(expected);
+        }
+        self.ensure_whole()?;
+        if self.expected.is_some() {
+            return Ok(());
         }
         let durable = self.durable_lsn().0;
         let end = if self.has_unsynced() {
@@ -452,6 +461,7 @@ impl Journal {
             read.max(durable)
         };
         status::publish_durable(self.database, self.chain.info.slot_start_lsn.0, end);
+        Ok(())
     }
 
     /// Updates the board's entry. `read` is the end of what was read, `confirmed` the slot's position.

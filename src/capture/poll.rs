@@ -53,7 +53,6 @@ pub struct PollReader {
     last_position: Instant,
     /// A record of our own up to which the slot is to be moved.
     mark: Option<Lsn>,
-    standbys: Standbys,
     standby_wait: StandbyWait,
 }
 
@@ -84,7 +83,6 @@ impl PollReader {
             confirmed,
             last_position: Instant::now(),
             mark: None,
-            standbys: Standbys::of(slot),
             standby_wait: StandbyWait::new(database),
         })
     }
@@ -98,7 +96,8 @@ impl PollReader {
         let mut round = None;
         while !shutdown::is_requested() {
             let current = round.take().unwrap_or_else(|| Round::begin(self.database));
-            let sleep = if self.standbys.have(current.upto) {
+            // Nobody holds the slot between two rounds: it may have been altered.
+            let sleep = if Standbys::of(&self.slot).have(current.upto) {
                 self.standby_wait.is_over();
                 self.read_all(&current)?
             } else {
@@ -125,11 +124,11 @@ impl PollReader {
                 has_read = true;
                 self.journal.sync()?;
                 self.journal.ensure_whole()?;
-                self.journal.publish_durable(self.read.0);
+                self.journal.publish_durable(self.read.0)?;
                 self.consume(last)?;
             } else {
                 self.read = Lsn(round.upto);
-                self.journal.publish_durable(self.read.0);
+                self.journal.publish_durable(self.read.0)?;
             }
             self.report();
             if shutdown::is_requested() {

@@ -146,7 +146,7 @@ impl StreamReader {
                 }
                 if self.last_report.elapsed() >= Duration::from_millis(500) {
                     self.report();
-                    self.publish_durable();
+                    self.publish_durable()?;
                 }
             }
         }
@@ -175,7 +175,7 @@ impl StreamReader {
             self.answer(&round.asked, round.at)?;
         }
         self.journal.borrow_mut().rotate_if_old()?;
-        self.publish_durable();
+        self.publish_durable()?;
         if self.last_position.elapsed() >= POSITION_INTERVAL {
             self.move_idle_slot()?;
         }
@@ -213,7 +213,7 @@ impl StreamReader {
         self.is_awaited = status::is_awaited(self.database);
         let durable = self.journal.borrow_mut().sync()?;
         self.journal.borrow().ensure_whole()?;
-        self.publish_durable();
+        self.publish_durable()?;
         pass("slot: confirm").map_err(CaptureError::system("confirm to the slot"))?;
         self.decoder.confirm(durable.0);
         pass("slot: confirmed").map_err(CaptureError::system("go on after confirming"))
@@ -251,9 +251,9 @@ impl StreamReader {
         Ok(())
     }
 
-    fn publish_durable(&self) {
-        let journal = self.journal.borrow();
-        journal.publish_durable(self.decoder.read_lsn());
+    fn publish_durable(&self) -> Result<()> {
+        let mut journal = self.journal.borrow_mut();
+        journal.publish_durable(self.decoder.read_lsn())
     }
 
     fn report(&mut self) {

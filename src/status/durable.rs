@@ -80,11 +80,13 @@ fn find(database: u32) -> Option<&'static Files> {
     rows.find(|row| row.database.load(SeqCst) == database)
 }
 
-/// Of this database, made if there is none and room for it.
+/// Of this database, made if there is none and room for it, while the board has an entry: both are freed together.
 fn find_or_make(database: u32) -> Option<&'static Files> {
     find(database).or_else(|| {
-        let _writer = BOARD.exclusive();
+        let board = BOARD.exclusive();
         find(database).or_else(|| {
+            let mut entries = board.rows.iter();
+            entries.find(|entry| entry.database == database)?;
             let free = find(0)?;
             free.database.store(database, SeqCst);
             Some(free)
@@ -174,6 +176,10 @@ pub fn begin_wait(database: pg_sys::Oid, lsn: u64) -> bool {
 pub fn end_wait() {
     let table = COMMITS.get();
     let row = &table.rows[PLACE.get()];
+    // After an error it may have ended already.
+    if row.latch.load(SeqCst) != server::my_latch() {
+        return;
+    }
     table.head.waiting.fetch_sub(1, SeqCst);
     row.database.store(0, SeqCst);
     row.latch.store(0, SeqCst);

@@ -188,8 +188,8 @@ fn a_server_that_was_set_back_and_has_written_on_does_not_mix_two_histories() {
     let c = set_back();
     c.write_setting("pg_incrbackup.directory", "''");
     c.start();
+    // No transaction is needed to see it.
     c.sql("SELECT pg_switch_wal()");
-    c.sql("INSERT INTO t VALUES (5)");
     let archive = c.archive_directory();
     c.set(
         "pg_incrbackup.directory",
@@ -199,6 +199,7 @@ fn a_server_that_was_set_back_and_has_written_on_does_not_mix_two_histories() {
         &c,
         "the server's WAL does not: the server was reset to an earlier state",
     );
+    c.sql("INSERT INTO t VALUES (5)");
     c.sql(NEW_CHAIN);
     assert_goes_on(&c);
 }

@@ -162,16 +162,12 @@ fn the_value_at_commit_counts() {
         c.sql("SELECT string_agg(a::text, ',' ORDER BY a) FROM t"),
         "1,2,4,5,6,7"
     );
-    let titles = String::from_utf8_lossy(
-        &std::process::Command::new("ps")
-            .args(["-eo", "args"])
-            .output()
-            .expect("ps can be run")
-            .stdout,
-    )
-    .matches("waiting for pg_incrbackup")
-    .count();
-    assert!(titles >= 3, "{titles}");
+    let pids = c.sql("SELECT string_agg(pid::text, ',') FROM pg_stat_activity");
+    let mut ps = std::process::Command::new("ps");
+    let output = ps.args(["-o", "args=", "-p", &pids]).output();
+    let titles = String::from_utf8_lossy(&output.expect("ps can be run").stdout).into_owned();
+    let titles = titles.matches("waiting for pg_incrbackup").count();
+    assert_eq!(titles, 3);
     assert_eq!(
         c.sql("SELECT waiting, degraded FROM incr_synchronous()"),
         "3|0"
@@ -215,11 +211,17 @@ fn a_cancelled_wait_says_what_the_client_cannot_know() {
             && !said.contains("ERROR"),
         "{said}"
     );
-    // Inside a CALL or DO statement_timeout is one, too.
-    session.run("SET statement_timeout = '300ms'");
-    session.send("DO $$ BEGIN INSERT INTO t VALUES (2, 'too late'); COMMIT; END $$");
+    // Inside a CALL or DO statement_timeout is one, too, and ends the statement.
+    session.run("SET statement_timeout = '3s'");
+    session.send(
+        "DO $$ BEGIN INSERT INTO t VALUES (2, 'too late'); COMMIT; PERFORM pg_sleep(600); END $$",
+    );
     let said = session.finish();
-    assert!(said.contains("due to user request"), "{said}");
+    assert!(
+        said.contains("canceling the wait for the backup's files due to user request")
+            && said.contains("57014: canceling statement due to statement timeout"),
+        "{said}"
+    );
     session.run("SET statement_timeout = 0");
     // The session goes on, and is interrupted no more.
     assert_eq!(session.run("SELECT count(*) FROM t"), "2");
@@ -440,6 +442,25 @@ fn our_own_functions_do_not_wait_for_what_they_stop() {
         assert!(!said.contains("ERROR"), "{sql}: {said}");
         assert!(!said.contains("backup's files"), "{sql}: {said}");
     }
+}
+
+#[test]
+fn a_commit_that_waits_does_not_stop_the_drop_of_another_database() {
+    let c = synchronous().back_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY, b text)");
+    c.sql_in("postgres", "CREATE DATABASE other");
+    // A worker that is stopped by a signal would keep DROP DATABASE waiting, too.
+    c.sql("SELECT incr_teardown(drop_slot => false)");
+    let mut waits = sent(&c, "SELECT 1", "INSERT INTO t VALUES (1, 'waits')");
+    let mut dropping = c.session_in("postgres");
+    dropping.run("SET pg_incrbackup.synchronous = off");
+    dropping.send("DROP DATABASE other");
+    let said = dropping.output_within(Duration::from_secs(30));
+    assert!(is_quiet(&said.expect("it ends")));
+    assert_eq!(waiting(&c), "1");
+    c.sql("SET pg_incrbackup.synchronous = off; SELECT * FROM incr_setup()");
+    waits.finish();
+    assert!(holds(&c, "'waits'"));
 }
 
 #[test]

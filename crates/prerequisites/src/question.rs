@@ -148,13 +148,15 @@ const DATABASES: Question = Question {
     may_ask: always,
 };
 
-/// Standbys that are connected, and the slots that standbys may have. Subscribers and programs that copy are none.
+/// Standbys that are connected, and their slots: one that nobody uses would hold up capture. Subscribers and programs that
+/// copy are none.
 const STANDBYS: Question = Question {
-    sql: "SELECT (SELECT count(*) FROM pg_stat_replication AS r \
-              WHERE application_name <> ALL ('{pg_basebackup, pg_receivewal, pg_recvlogical}'::text[]) AND NOT EXISTS \
+    sql: "WITH standbys AS (SELECT r.pid FROM pg_stat_replication AS r WHERE application_name <> ALL \
+              ('{pg_basebackup, pg_receivewal, pg_recvlogical, barman_receive_wal, barman_streaming_backup}'::text[])) \
+        SELECT (SELECT count(*) FROM standbys AS r WHERE NOT EXISTS \
                 (SELECT FROM pg_replication_slots WHERE active_pid = r.pid AND slot_type = 'logical'))::text, \
-            (SELECT string_agg(slot_name::text, ', ' ORDER BY slot_name) FROM pg_replication_slots \
-              WHERE slot_type = 'physical' AND NOT temporary)",
+            (SELECT string_agg(slot_name::text, ', ' ORDER BY slot_name) FROM pg_replication_slots AS s \
+              JOIN standbys AS r ON r.pid = s.active_pid WHERE slot_type = 'physical' AND NOT temporary)",
     columns: 2,
     may_ask: always,
 };

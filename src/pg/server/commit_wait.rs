@@ -134,7 +134,8 @@ pub fn flush(lsn: u64) {
 pub enum Interruption {
     /// The session ends when the commit is cleaned up. Its client is sent nothing more after [`send_no_more`].
     Termination,
-    /// A query cancel, which is forgotten with this. (statement_timeout ends before COMMIT; in CALL and DO it is one.)
+    /// A query cancel, which is forgotten with this, unless a CALL or DO has committed: that is cancelled at its next look.
+    /// (statement_timeout ends before COMMIT; in CALL and DO it is one.)
     Cancel,
 }
 
@@ -146,7 +147,10 @@ pub fn interruption() -> Option<Interruption> {
             return Some(Interruption::Termination);
         }
         if pg_sys::QueryCancelPending != 0 {
-            pg_sys::QueryCancelPending = 0;
+            // A client's COMMIT takes effect after its portal has run.
+            if pg_sys::ActivePortal.is_null() {
+                pg_sys::QueryCancelPending = 0;
+            }
             return Some(Interruption::Cancel);
         }
     }
@@ -163,6 +167,17 @@ pub fn send_no_more() {
 pub fn reset_latch() {
     // SAFETY: this process's own latch.
     unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) }
+}
+
+/// Does what the whole cluster waits for before a database or tablespace is dropped or moved (WaitForProcSignalBarrier): it
+/// closes the files of relations. That raises no error, and is done although interrupts are held.
+pub fn absorb_barriers() {
+    // SAFETY: this process's own variable; the function may be called wherever interrupts can be processed.
+    unsafe {
+        if pg_sys::ProcSignalBarrierPending != 0 {
+            pg_sys::ProcessProcSignalBarrier();
+        }
+    }
 }
 
 /// Sleeps until the latch is set, at most `longest`. False if the postmaster is gone: then this session ends too.
