@@ -24,8 +24,8 @@ use crate::pg::decoding::decoder::{Decoder, Step};
 use crate::pg::decoding::{direct, moved_sequences};
 use crate::pg::server;
 use crate::settings;
-use crate::status::DatabaseStatus;
 use crate::status;
+use crate::status::DatabaseStatus;
 use crate::workers::shutdown;
 
 /// Minimum interval of position comments for an idle database.
