@@ -8,7 +8,7 @@ pub use archive::claim::To;
 use archive::claim::{self, Claim, Hold, Server};
 use archive::layout::{Directories, Standing};
 use archive::owner::{self, Identity, Owner};
-use archive::{ArchiveRoot, ChainDir, DatabaseDir};
+use archive::{ArchiveRoot, ChainDir, DatabaseDir, Lsn};
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
@@ -52,6 +52,12 @@ impl Owned {
         if let Err(error) = self.ensure_held() {
             Failure::from(error).raise();
         }
+    }
+
+    /// True if this server was told to go on in the chain of another, which was on `timeline` or on a later one.
+    pub fn may_set_apart(&self, timeline: u32) -> archive::Result<bool> {
+        let owner = owner::read(self.path())?;
+        Ok(owner.is_some_and(|owner| owner.may_set_apart(timeline)))
     }
 
     /// The former owner, if this took it over, as text.
@@ -129,7 +135,7 @@ pub fn predecessor(database: pg_sys::Oid) -> Result<Option<Predecessor>, Failure
     }
     let obstacle = obstacle(database, &directory, &owner)?;
     let is_ours = owner.identity.system_identifier == server::system_identifier()
-        && is_left(owner.identity.timeline);
+        && left(owner.identity.timeline).is_some();
     Ok(Some(Predecessor {
         directory,
         owner,
@@ -138,9 +144,12 @@ pub fn predecessor(database: pg_sys::Oid) -> Result<Option<Predecessor>, Failure
     }))
 }
 
-/// True for a timeline that this server's history has left.
-fn is_left(timeline: u32) -> bool {
-    matches!(timeline::shared_with(timeline), Shared::LeftAt(_))
+/// Where this server's history has left a timeline.
+fn left(timeline: u32) -> Option<Lsn> {
+    match timeline::shared_with(timeline) {
+        Shared::LeftAt(at) => Some(Lsn(at)),
+        _ => None,
+    }
 }
 
 /// Why this server can't go on where `owner` has ended.
@@ -153,7 +162,7 @@ fn obstacle(
     if owner.identity.system_identifier != server::system_identifier() {
         return Ok(Some("its owner is of another cluster".to_owned()));
     }
-    if !is_left(theirs) {
+    if left(theirs).is_none() {
         return Ok(Some(format!(
             "timeline {theirs} of its owner is no former one of this server, which is on timeline {}",
             server::timeline()
@@ -171,9 +180,16 @@ fn obstacle(
         _ => return Ok(Some("its chain has ended".to_owned())),
     };
     let last = chain.last_timeline()?;
-    Ok((!is_left(last)).then(|| {
-        format!("its files end on timeline {last}, which is no former one of this server")
-    }))
+    let begins_at = chain.info.slot_start_lsn;
+    Ok(match left(last) {
+        None => Some(format!(
+            "its files end on timeline {last}, which is no former one of this server"
+        )),
+        Some(at) if begins_at > at => Some(format!(
+            "its chain begins at {begins_at}, behind {at}, where this server left timeline {last}"
+        )),
+        Some(_) => None,
+    })
 }
 
 /// The directory of the database `name`, which this server already owns; it gets that name.

@@ -101,17 +101,21 @@ fn capture_to(
         Shared::LeftAt(left) => Some(Switch {
             timeline,
             at: Lsn(left),
+            sets_apart: owned.may_set_apart(timeline)?,
         }),
         _ => None,
     };
     let opened = chain.open_for_append(identity(database, switch)?, confirmed);
-    if let Err(error @ (archive::Error::KeptAside { .. } | archive::Error::SetApart { .. })) =
-        &opened
+    if let Err(
+        error @ (archive::Error::KeptAside { .. }
+        | archive::Error::SetApart { .. }
+        | archive::Error::BehindSwitch { .. }),
+    ) = &opened
     {
         return Err(CaptureError::Broken(error.to_string()));
     }
     let appender = opened?;
-    ensure_same_history(shared, appender.last_lsn())?;
+    ensure_same_history(timeline, shared, appender.last_lsn())?;
     if let Some(switch) = switch {
         title::log(&format!(
             "the chain goes on from timeline {timeline}, which this server left at {}",
@@ -138,13 +142,22 @@ fn capture_to(
 }
 
 /// A server that was reset to an earlier state (a copy of its files) has other transactions at LSNs that the files
-/// already contain. After a switch of the timeline, nothing behind it is left in the files.
-fn ensure_same_history(shared: Shared, end: Lsn) -> Result<()> {
+/// already contain. After a switch of the timeline, nothing behind it may be left in the files: commits below their end
+/// count as repeats.
+fn ensure_same_history(timeline: u32, shared: Shared, end: Lsn) -> Result<()> {
     match shared {
         Shared::Current(flushed) if end.0 > flushed => Err(CaptureError::Broken(format!(
             "the files extend to {end}, but the server's WAL ends at {}: the server was reset to an earlier state",
             Lsn(flushed)
         ))),
+        Shared::LeftAt(left) if end.0 > left => Err(CaptureError::Broken(
+            archive::Error::BehindSwitch {
+                timeline,
+                at: Lsn(left),
+                end,
+            }
+            .to_string(),
+        )),
         _ => Ok(()),
     }
 }

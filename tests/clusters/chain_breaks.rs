@@ -230,6 +230,8 @@ fn a_new_timeline_that_left_the_old_one_before_the_end_of_the_files_ends_the_cha
     let c = set_back();
     recover(&c);
     wait_for_emergency(&c, "on timeline 1, which the server left at");
+    // Nobody has said that commits may be set apart.
+    assert!(!c.database_directory().join("chain-1/lost-1").exists());
     c.sql(NEW_CHAIN);
     assert_goes_on(&c);
 }

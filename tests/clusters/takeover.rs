@@ -1,7 +1,7 @@
 //! "The primary died, the standby was promoted: does my backup go on, and does it tell the truth?" One archive, seen by two
 //! servers; the slot came along as Patroni brings it on 15 and 16: its file is copied to the stopped standby.
 
-use harness::{give_to_server_user, program, run, wait_until, Cluster};
+use harness::{give_to_server_user, processes, program, run, wait_until, Cluster};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -322,21 +322,37 @@ fn a_former_primary_that_comes_back_is_refused() {
         .contains(&standby.data_directory().display().to_string()));
 }
 
+/// Stops the postmaster, so that nothing is started any more, and then all that it has started.
+fn stop_all(c: &Cluster) -> Vec<u32> {
+    let postmaster = processes::postmaster(c).expect("it is running");
+    c.signal(&postmaster.to_string(), "STOP");
+    let mut pids = vec![postmaster];
+    loop {
+        let found = processes::below(postmaster).into_iter().map(|(pid, _)| pid);
+        let new: Vec<u32> = found.filter(|pid| !pids.contains(pid)).collect();
+        if new.is_empty() {
+            return pids;
+        }
+        for pid in &new {
+            signal_if_there(*pid, "STOP");
+        }
+        pids.extend(new);
+    }
+}
+
+/// One that has ended since it was listed needs no signal.
+fn signal_if_there(pid: u32, signal: &str) {
+    let mut kill = Command::new("kill");
+    kill.args([&format!("-{signal}"), &pid.to_string()]);
+    kill.output().expect("kill can be run");
+}
+
 /// As over NFS, whose server gives the lock of a client that does not answer to another.
 #[test]
 fn a_primary_that_wakes_after_it_lost_its_lock_writes_nothing_more() {
     let c = primary();
     let standby = standby_of(&c);
-    let pids = c.sql(
-        "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE pid <> pg_backend_pid()",
-    );
-    let mut pids: Vec<String> = pids.split(' ').map(str::to_owned).collect();
-    let postmaster = fs::read_to_string(c.data_directory().join("postmaster.pid"));
-    let postmaster = postmaster.expect("it is running");
-    pids.push(postmaster.lines().next().unwrap_or_default().to_owned());
-    for pid in &pids {
-        c.signal(pid, "STOP");
-    }
+    let pids = stop_all(&c);
     let archive = c.database_directory();
     fs::remove_file(archive.join("owner.lock")).expect("it is there");
     // And the one on the chain's directory.
@@ -348,8 +364,8 @@ fn a_primary_that_wakes_after_it_lost_its_lock_writes_nothing_more() {
     standby.sql(TAKE_OVER);
     standby.sql("INSERT INTO t VALUES (1001)");
     standby.flush();
-    for pid in pids.iter().rev() {
-        c.signal(pid, "CONT");
+    for pid in pids {
+        signal_if_there(pid, "CONT");
     }
     c.sql("INSERT INTO t VALUES (5001)");
     wait_until("it says that it has lost the archive", || {

@@ -292,6 +292,11 @@ fn become_owner(
         since,
         chain,
         directory: owner::name_of(database.path()),
+        went_on_from: before.as_ref().and_then(|before| match decided {
+            Decision::GoOn => Some(before.identity.timeline),
+            Decision::Keep | Decision::Write => before.went_on_from,
+            Decision::TakeOver => None,
+        }),
     };
     match decided {
         Decision::Keep

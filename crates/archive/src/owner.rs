@@ -35,9 +35,18 @@ pub struct Owner {
     /// The name of the directory that this is in: of a copy beside it, it is another's.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub directory: Option<String>,
+    /// If it was told to go on in the chain of another server: that one's timeline. What the files have of it, or of an
+    /// earlier one, behind the point at which the owner's history left it may be set apart.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub went_on_from: Option<u32>,
 }
 
 impl Owner {
+    /// True if what is behind the end of `timeline` may be set apart.
+    pub fn may_set_apart(&self, timeline: u32) -> bool {
+        self.went_on_from.is_some_and(|from| timeline <= from)
+    }
+
     /// True where this was written for `database`, not for one that it is a copy of.
     pub fn is_of(&self, database: &Path) -> bool {
         self.directory.is_some() && self.directory == name_of(database)

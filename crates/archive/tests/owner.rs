@@ -346,6 +346,7 @@ fn a_promoted_server_goes_on_in_the_chain_and_what_the_former_still_writes_is_in
         .unwrap()
         .contains("host \"a\""));
     let owner = owner::read(place.database.path()).unwrap().unwrap();
+    assert!(owner.may_set_apart(1) && !owner.may_set_apart(2));
     assert_eq!((owner.identity, owner.chain), (b.identity, Some(1)));
     let before = fs::read(&path).unwrap();
     let error = appender.sync().unwrap_err();

@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::path::PathBuf;
 
 use archive::layout::{SegmentName, Stored};
 use archive::manifest;
@@ -19,6 +20,7 @@ fn promoted(lsn: u64) -> SegmentIdentity {
     let switch = Switch {
         timeline: 1,
         at: Lsn(lsn),
+        sets_apart: true,
     };
     SegmentIdentity {
         timeline: 2,
@@ -224,6 +226,80 @@ fn commits_behind_the_switch_are_set_apart_and_the_chain_ends_before_them() {
         let place = Place::new();
         with_lost(&place, is_closed);
         assert_set_apart(&place, is_closed);
+    }
+}
+
+/// Every file of the chain, but for the lock of its manifest.
+fn contents(place: &Place) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut rooms = vec![place.chain.path.clone()];
+    while let Some(room) = rooms.pop() {
+        for entry in fs::read_dir(room).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => rooms.push(path),
+                false => found.push((path.clone(), fs::read(path).unwrap())),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn assert_refused_whole(place: &Place, switch: Switch, end: u64) {
+    let before = contents(place);
+    let identity = SegmentIdentity {
+        switch: Some(switch),
+        ..promoted(0)
+    };
+    let opened = support::unlocked(|| place.chain.open_for_append(identity.clone(), Lsn(0)));
+    let error = opened.err().unwrap();
+    assert!(
+        matches!(error, Error::BehindSwitch { end: found, .. } if found == Lsn(end)),
+        "{error}"
+    );
+    assert_eq!(contents(place), before);
+    let mut chain = place.database.latest_chain().unwrap().unwrap();
+    chain.end_here(&error.to_string()).unwrap();
+    assert_sound(place);
+}
+
+/// A point-in-time recovery in place: nobody has said that commits may be set apart.
+#[test]
+fn without_a_word_commits_behind_the_switch_stay_where_they_are() {
+    for (is_closed, end) in [(false, 0x2300), (true, 0x2500)] {
+        let place = Place::new();
+        with_lost(&place, is_closed);
+        let switch = Switch {
+            timeline: 1,
+            at: Lsn(0x2180),
+            sets_apart: false,
+        };
+        assert_refused_whole(&place, switch, end);
+    }
+}
+
+/// Commits of the new timeline below its begin would count as repeats.
+#[test]
+fn a_chain_that_begins_behind_the_switch_is_refused() {
+    for sets_apart in [false, true] {
+        for has_commit in [false, true] {
+            let place = Place::new();
+            let begin = place.chain.info.slot_start_lsn.0;
+            let mut end = begin;
+            if has_commit {
+                let mut appender = place.append();
+                end += 0x100;
+                insert(&mut appender, 10, end);
+                appender.sync().unwrap();
+            }
+            let switch = Switch {
+                timeline: 1,
+                at: Lsn(begin - 1),
+                sets_apart,
+            };
+            assert_refused_whole(&place, switch, end);
+        }
     }
 }
 

@@ -93,6 +93,9 @@ pub enum Error {
         at: Lsn,
         transactions: u64,
     },
+    /// What the files contain behind the point at which the server left their timeline stays, and the chain can't go on.
+    #[error("the files extend to {end} on timeline {timeline}, which the server left at {at}")]
+    BehindSwitch { timeline: u32, at: Lsn, end: Lsn },
 
     /// A write failed earlier; the segment must be reopened, which truncates its torn tail.
     #[error("\"{}\" must be reopened after a failed write", path.display())]

@@ -59,6 +59,7 @@ impl Lost {
         Switch {
             timeline: self.timeline,
             at: self.switched_at,
+            sets_apart: true,
         }
     }
 

@@ -70,7 +70,8 @@ impl ChainDir {
     /// Opens the chain for appending. `confirmed` is the position confirmed to the slot. Fails if another
     /// process has it open, if the chain has ended, and if the files contradict themselves or the slot in a
     /// way that no crash explains. After a switch of the timeline, what the files contain behind it is cut off; if
-    /// transactions are among it, they are set apart and it fails with [`Error::SetApart`]: the chain ends.
+    /// transactions are among it, they are set apart and it fails with [`Error::SetApart`], or with
+    /// [`Error::BehindSwitch`] where they may not be: the chain ends.
     pub fn open_for_append(&self, identity: SegmentIdentity, confirmed: Lsn) -> Result<Appender> {
         if self.info.ended.is_some() {
             return Err(Error::refused(&self.path, "the chain has ended"));
@@ -245,7 +246,11 @@ impl ChainDir {
         {
             // The first of its timeline, in case that it is begun again.
             let timeline = header.timeline;
-            let switch = header.switched_at.map(|at| Switch { timeline, at });
+            let switch = header.switched_at.map(|at| Switch {
+                timeline,
+                at,
+                sets_apart: false,
+            });
             identity.switch = identity.switch.or(switch);
         }
         let (Some(mut header), Some(key), 1..) = (summary.header, summary.key, summary.complete)

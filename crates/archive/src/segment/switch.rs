@@ -2,7 +2,8 @@
 //!
 //! A server that goes on in a chain after its promotion has other WAL from the switch point on. What the files have
 //! behind it is not in its history: positions and sequence positions are cut off, since a position would let the server's
-//! own commits below it count as repeats; transactions are set apart, see [`super::lost`], and the chain ends.
+//! own commits below it count as repeats; transactions are set apart, see [`super::lost`], and the chain ends. Where nobody
+//! has said that they may be, as after a point-in-time recovery in place, the files stay as they are, and the chain ends.
 //!
 //! Each step can be repeated, and is when the chain is opened after a crash:
 //!
@@ -39,6 +40,8 @@ pub struct Switch {
     /// The timeline that was left.
     pub timeline: u32,
     pub at: Lsn,
+    /// Transactions behind it may be set apart: the server was told to go on in the chain of another.
+    pub sets_apart: bool,
 }
 
 /// A segment that reaches behind the switch.
@@ -64,14 +67,24 @@ pub(super) struct Cut {
 }
 
 impl ChainDir {
-    /// Leaves only what is before the switch in the chain. Fails with [`Error::SetApart`] if transactions were behind it.
+    /// Leaves only what is before the switch in the chain. Fails with [`Error::SetApart`] if transactions were behind it,
+    /// and with [`Error::BehindSwitch`], before it changes anything, if they may not be set apart, or the chain begins there.
     pub(super) fn cut_at_switch(&self, switch: Option<Switch>) -> Result<()> {
         let begun = Lost::begun(self)?;
         let begun_at = begun.as_ref().map(|lost| lost.switch());
         let Some(switch) = begun_at.or(switch) else {
             return Ok(());
         };
+        let begins_behind = self.info.slot_start_lsn > switch.at;
         let cut = Cut::find(self, switch)?;
+        let has_transactions = cut.transactions().next().is_some();
+        if begins_behind || has_transactions && !switch.sets_apart {
+            return Err(Error::BehindSwitch {
+                timeline: switch.timeline,
+                at: switch.at,
+                end: self.last_lsn()?,
+            });
+        }
         let lost = match begun {
             Some(lost) => Some(lost),
             None => Lost::set_apart(self, switch, &cut)?,
