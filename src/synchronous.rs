@@ -245,3 +245,13 @@ fn obstacle(database: pg_sys::Oid) -> Option<Obstacle> {
     }
     None
 }
+    let wait = entry.waits_for_standby();
+    let is_long = |waited: &i64| *waited >= status::LONG_STANDBY_WAIT.as_micros() as i64;
+    if let Some((waited, awaited)) = wait.filter(|(waited, _)| is_long(waited)) {
+        let seconds = waited / 1_000_000;
+        let reason = format!("capture has waited for {seconds} s for {awaited}");
+        return stopped(
+            reason,
+            "Start the standby, or take its slot from synchronized_standby_slots.",
+        );
+    }
