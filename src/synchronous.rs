@@ -96,7 +96,7 @@ impl Wait {
                 Covers::Never => {
                     self.warn_of(&Obstacle {
                         reason: "another chain has begun since".to_owned(),
-                        hint: "It is in the base backup with which the new chain begins.",
+                        hint: "It will be in the base backup with which the new chain begins.",
                         is_final: true,
                     });
                     return false;
