@@ -24,16 +24,28 @@ const COMMITTED: &str =
 
 /// Only while the library is preloaded.
 pub fn init() {
-    commit_wait::register(Callbacks { begin, wait });
+    commit_wait::register(Callbacks {
+        begin,
+        wait,
+        end: status::end_wait,
+    });
 }
 
 /// A commit waits if its database is backed up, and the files are not yet as far.
 fn begin(lsn: u64) -> bool {
     let database = server::my_database();
-    settings::synchronous()
+    let is_wanted = settings::synchronous()
         && (status::latch_of(database) != 0 || workers::has_slot(database))
-        && status::covers(database, lsn) != Covers::Yes
-        && status::begin_wait(database, lsn)
+        && status::covers(database, lsn) != Covers::Yes;
+    if !is_wanted || status::begin_wait(database, lsn) {
+        return is_wanted;
+    }
+    status::note_degraded(database);
+    warning(
+        "the transaction is not in the backup's files: too many sessions wait for them".to_owned(),
+    )
+    .log(PgLogLevel::WARNING);
+    false
 }
 
 fn wait(lsn: u64) {
@@ -90,19 +102,19 @@ impl Wait {
     fn until_durable(&mut self) -> bool {
         loop {
             commit_wait::reset_latch();
+            commit_wait::absorb_barriers();
             match status::covers(self.database, self.lsn) {
                 Covers::Yes => return true,
                 Covers::NotYet => {}
                 Covers::Never => {
                     self.warn_of(&Obstacle {
                         reason: "another chain has begun since".to_owned(),
-                        hint: "It is in the base backup with which the new chain begins.",
+                        hint: "It will be in the base backup with which the new chain begins.",
                         is_final: true,
                     });
                     return false;
                 }
             }
-            commit_wait::absorb_barriers();
             if self.is_interrupted() || self.is_in_vain() || self.has_timed_out() {
                 return false;
             }
@@ -241,6 +253,16 @@ fn obstacle(database: pg_sys::Oid) -> Option<Obstacle> {
         return stopped(
             reason,
             "Nothing is lost: the slot retains the WAL. The worker is restarted automatically once the cause is removed.",
+        );
+    }
+    let wait = entry.waits_for_standby();
+    let is_long = |waited: &i64| *waited >= status::LONG_STANDBY_WAIT.as_micros() as i64;
+    if let Some((waited, awaited)) = wait.filter(|(waited, _)| is_long(waited)) {
+        let seconds = waited / 1_000_000;
+        let reason = format!("capture has waited for {seconds} s for {awaited}");
+        return stopped(
+            reason,
+            "Start the standby, or take its slot from synchronized_standby_slots.",
         );
     }
     None

@@ -24,6 +24,8 @@ pub struct Callbacks {
     pub begin: fn(u64) -> bool,
     /// Waits, after `begin` has returned true.
     pub wait: fn(u64),
+    /// Instead of `wait`, or after an error in it.
+    pub end: fn(),
 }
 
 static CALLBACKS: OnceLock<Callbacks> = OnceLock::new();
@@ -69,6 +71,11 @@ pub(super) fn committed(end: u64) {
 
 /// A transaction was rolled back.
 pub(super) fn aborted() {
+    if IS_WAITED_FOR.replace(false) {
+        if let Some(callbacks) = CALLBACKS.get() {
+            (callbacks.end)();
+        }
+    }
     OWED.set(0);
     PREPARED.set(0);
     IS_IN_STATEMENT.set(false);
@@ -117,10 +124,11 @@ unsafe extern "C-unwind" fn on_release(
 ) {
     let is_last = phase == pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_AFTER_LOCKS;
     // It is called for each owner of resources; the locks are released before the first.
-    if is_last && is_commit && is_top_level && IS_WAITED_FOR.replace(false) {
+    if is_last && is_commit && is_top_level && IS_WAITED_FOR.get() {
         if let Some(callbacks) = CALLBACKS.get() {
             (callbacks.wait)(OWED.take());
         }
+        IS_WAITED_FOR.set(false);
     }
 }
 
