@@ -171,6 +171,12 @@ fn obstacle(
         _ => return Ok(Some("its chain has ended".to_owned())),
     };
     let last = chain.last_timeline()?;
+    let switched_at = chain.last_switched_at()?;
+    if let Some(at) = switched_at.filter(|at| !timeline::has_switched_at(last, at.0)) {
+        return Ok(Some(format!(
+            "its files end on a timeline {last} that began at {at}, which is not the one in this server's history"
+        )));
+    }
     let begins_at = chain.info.slot_start_lsn;
     Ok(match left(last) {
         None => Some(format!(
