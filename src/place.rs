@@ -7,6 +7,7 @@ use std::ops::Deref;
 pub use archive::claim::To;
 use archive::claim::{self, Claim, Hold, Server};
 use archive::layout::{Directories, Standing};
+use archive::mounts;
 use archive::owner::{self, Identity, Owner};
 use archive::{ArchiveRoot, ChainDir, DatabaseDir, Lsn};
 use pgrx::bgworkers::BackgroundWorker;
@@ -116,6 +117,13 @@ pub struct Predecessor {
     pub owner: Owner,
     /// What this server lacks to go on in the owner's chain; `None` if nothing.
     pub obstacle: Option<String>,
+}
+
+impl Predecessor {
+    /// Why nobody can see whether the owner still runs; `None` if its lock is visible to all hosts, as far as is known.
+    pub fn has_local_lock(&self) -> Option<String> {
+        mounts::lock_is_local(self.directory.path())
+    }
 }
 
 /// The other server that owns the archive of a database; `None` if this one does, or nobody. Needs a transaction, for
