@@ -7,6 +7,7 @@ use std::ops::Deref;
 pub use archive::claim::To;
 use archive::claim::{self, Claim, Hold, Server};
 use archive::layout::{Directories, Standing};
+use archive::mounts;
 use archive::owner::{self, Identity, Owner};
 use archive::{ArchiveRoot, ChainDir, DatabaseDir, Lsn};
 use pgrx::bgworkers::BackgroundWorker;
@@ -120,6 +121,13 @@ pub struct Predecessor {
     pub is_ours: bool,
 }
 
+impl Predecessor {
+    /// Why nobody can see whether the owner still runs; `None` if its lock is visible to all hosts, as far as is known.
+    pub fn has_local_lock(&self) -> Option<String> {
+        mounts::lock_is_local(self.directory.path())
+    }
+}
+
 /// The other server that owns the archive of a database; `None` if this one does, or nobody. Needs a transaction, for
 /// memory.
 pub fn predecessor(database: pg_sys::Oid) -> Result<Option<Predecessor>, Failure> {
@@ -180,6 +188,12 @@ fn obstacle(
         _ => return Ok(Some("its chain has ended".to_owned())),
     };
     let last = chain.last_timeline()?;
+    let switched_at = chain.last_switched_at()?;
+    if let Some(at) = switched_at.filter(|at| !timeline::has_switched_at(last, at.0)) {
+        return Ok(Some(format!(
+            "its files end on a timeline {last} that began at {at}, which is not the one in this server's history"
+        )));
+    }
     let begins_at = chain.info.slot_start_lsn;
     Ok(match left(last) {
         None => Some(format!(

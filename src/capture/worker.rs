@@ -96,6 +96,13 @@ fn capture_to(
             "the files end on timeline {timeline}, which is not in this server's history"
         )));
     }
+    if let Some(at) = chain.last_switched_at()? {
+        if !timeline::has_switched_at(timeline, at.0) {
+            return Err(CaptureError::Broken(format!(
+                "the files end on a timeline {timeline} that began at {at}, which is not the one in this server's history"
+            )));
+        }
+    }
     let confirmed = Lsn(slot::position(name).map_or(0, |slot| slot.confirmed_lsn));
     let switch = match shared {
         Shared::LeftAt(left) => Some(Switch {

@@ -46,6 +46,13 @@ fn succession(database: pg_sys::Oid) -> Option<String> {
             )
         });
     }
+    if let Some(why) = found.has_local_lock().filter(|_| is_automatic) {
+        return Some(format!(
+            "This server was promoted, and pg_incrbackup.take_over = on_promotion does not apply: other hosts do not see the \
+             locks in the archive ({why}). If the owner is stopped and will not come back as primary, run \
+             SELECT * FROM incr_setup(take_over => true)."
+        ));
+    }
     let is_free = claim::is_free(&found.directory).unwrap_or(false);
     let delay = settings::take_over_delay().as_secs();
     Some(match (is_automatic, is_free) {

@@ -4,12 +4,12 @@
 //! Nothing distinguishes a promoted standby from a promoted copy but somebody's word; what can be seen is required all the
 //! same: the slot, a history that contains the owner's timeline, and that no process of the owner has held its lock for the
 //! whole delay. The lock is asked at each look, at least each second, and a single look at which it is held begins the
-//! delay anew.
+//! delay anew. Where other hosts do not see the lock, it says nothing about the owner, and nothing is taken over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use archive::claim;
+use archive::{claim, DatabaseDir};
 use pgrx::prelude::*;
 
 use crate::backup::{self, Job};
@@ -27,6 +27,11 @@ const IDLE: Duration = Duration::from_secs(10);
 /// What failed is tried again after the delay, and later each time.
 const LONGEST_RETRY: Duration = Duration::from_secs(600);
 
+/// A look by somebody else, as health's, holds the lock for a moment: one at which it is held is repeated so often, after
+/// this pause.
+const REPEATS: u32 = 2;
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// A database whose archive another server owns.
 #[derive(Default)]
 struct Watched {
@@ -37,17 +42,22 @@ struct Watched {
 }
 
 #[derive(Default)]
-pub struct Succession(HashMap<u32, Watched>);
+pub struct Succession {
+    watched: HashMap<u32, Watched>,
+    /// Databases of which the log says that their lock is of no use.
+    is_told: HashSet<u32>,
+}
 
 impl Succession {
     /// Takes over what is due; returns the time until the next look.
     pub fn look(&mut self, served: &[pg_sys::Oid]) -> Duration {
         if settings::take_over() != TakeOver::OnPromotion {
-            self.0.clear();
+            *self = Succession::default();
             return IDLE;
         }
-        self.0
-            .retain(|number, _| served.contains(&pg_sys::Oid::from(*number)));
+        let is_served = |number: &u32| served.contains(&pg_sys::Oid::from(*number));
+        self.watched.retain(|number, _| is_served(number));
+        self.is_told.retain(is_served);
         let mut sleep = IDLE;
         for database in served {
             let is_waiting = self.look_at(*database).unwrap_or_else(|failure| {
@@ -57,7 +67,7 @@ impl Succession {
             if is_waiting {
                 sleep = LOOK;
             } else {
-                self.0.remove(&database.to_u32());
+                self.watched.remove(&database.to_u32());
             }
         }
         sleep
@@ -85,8 +95,21 @@ impl Succession {
         } else {
             return Ok(false);
         };
+        if let Some(why) = predecessor.has_local_lock() {
+            if self.is_told.insert(database.to_u32()) {
+                title::log_of(
+                    database,
+                    &format!(
+                        "the archive belongs to {}; this server, which was promoted, does not take it over by itself: other \
+                         hosts do not see the locks in the archive ({why})",
+                        predecessor.owner.identity
+                    ),
+                );
+            }
+            return Ok(false);
+        }
         let delay = settings::take_over_delay();
-        let watched = self.0.entry(database.to_u32()).or_insert_with(|| {
+        let watched = self.watched.entry(database.to_u32()).or_insert_with(|| {
             title::log_of(
                 database,
                 &format!(
@@ -98,7 +121,7 @@ impl Succession {
             );
             Watched::default()
         });
-        if !claim::is_free(&predecessor.directory)? {
+        if !is_free(&predecessor.directory)? {
             watched.free_since = None;
             return Ok(true);
         }
@@ -115,4 +138,15 @@ impl Succession {
         backup::start(database, job)?;
         Ok(true)
     }
+}
+
+/// True if no process holds the lock, but for those that only look at it.
+fn is_free(directory: &DatabaseDir) -> archive::Result<bool> {
+    for _ in 0..REPEATS {
+        if claim::is_free(directory)? {
+            return Ok(true);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    claim::is_free(directory)
 }

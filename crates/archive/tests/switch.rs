@@ -72,6 +72,9 @@ fn what_ends_before_the_switch_stays_and_the_next_segment_names_it() {
     drop(appender);
     let mut appender = go_on(&place, 0x2100).unwrap();
     assert_eq!(appender.last_lsn(), Lsn(0x2100));
+    // It was closed just now: the slot must return it again all the same.
+    assert_eq!(appender.last_commit_lsn(), Some(Lsn(0x2100)));
+    assert_eq!(place.chain.last_switched_at().unwrap(), Some(Lsn(0x2100)));
     insert(&mut appender, 12, 0x2200);
     appender.rotate(13).unwrap();
     insert(&mut appender, 13, 0x2300);
@@ -84,6 +87,7 @@ fn what_ends_before_the_switch_stays_and_the_next_segment_names_it() {
         (2, None, 1),
     ];
     assert_eq!(segments(&place), expected);
+    assert_eq!(place.chain.last_switched_at().unwrap(), Some(Lsn(0x2100)));
     assert_sound(&place);
 }
 

@@ -43,3 +43,23 @@ pub fn shared_with(timeline: u32) -> Shared {
         Shared::LeftAt(left)
     }
 }
+
+/// True if the server's history left some timeline before `timeline` at `lsn`; also if it knows of none before. Allocates in
+/// the current memory context.
+pub fn has_switched_at(timeline: u32, lsn: u64) -> bool {
+    let current = server::timeline();
+    let (mut is_known, mut is_there) = (false, false);
+    // SAFETY: as in `shared_with`.
+    unsafe {
+        let history = pg_guard_ffi_boundary(|| readTimeLineHistory(current));
+        for before in 1..timeline.min(current) {
+            if pg_guard_ffi_boundary(|| tliInHistory(before, history)) {
+                let left =
+                    pg_guard_ffi_boundary(|| tliSwitchPoint(before, history, std::ptr::null_mut()));
+                is_known = true;
+                is_there |= left == lsn;
+            }
+        }
+    }
+    is_there || !is_known
+}

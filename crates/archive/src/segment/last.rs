@@ -1,21 +1,51 @@
-//! The timeline of a chain's files.
+//! The timeline of a chain's files, and where it begins.
 
+use super::header::Header;
 use super::parse::{Event, Scanner};
 use super::source;
 use crate::error::{Error, Result};
-use crate::layout::ChainDir;
+use crate::layout::{ChainDir, SegmentName, Stored};
+use crate::lsn::Lsn;
 
 impl ChainDir {
     /// The timeline on which the newest segment was started; the chain's first if there is none.
     pub fn last_timeline(&self) -> Result<u32> {
         for (name, stored) in self.segments()?.into_iter().rev() {
-            let path = self.segment_path(name, stored);
-            let mut scanner = Scanner::new(source::open(&path, stored)?);
-            let first = scanner.next_event().map_err(Error::io("read", &path))?;
-            if let Some(Event::Header(header)) = first {
+            if let Some(header) = self.header_of(name, stored)? {
                 return Ok(header.timeline);
             }
         }
         Ok(self.info.timeline)
+    }
+
+    /// Where the server that began [`Self::last_timeline`] in the files had left the timeline before; `None` if the chain
+    /// begins on it, or the segment that says so is gone. Reads the headers of some segments, a logarithm of their number.
+    pub fn last_switched_at(&self) -> Result<Option<Lsn>> {
+        let last = self.last_timeline()?;
+        let segments = self.segments()?;
+        let (mut first, mut end) = (0, segments.len());
+        while first < end {
+            let middle = first + (end - first) / 2;
+            let (name, stored) = segments[middle];
+            match self.header_of(name, stored)? {
+                Some(header) if header.timeline < last => first = middle + 1,
+                _ => end = middle,
+            }
+        }
+        let Some((name, stored)) = segments.get(first) else {
+            return Ok(None);
+        };
+        let header = self.header_of(*name, *stored)?;
+        let header = header.filter(|header| header.timeline == last);
+        Ok(header.and_then(|header| header.switched_at))
+    }
+
+    fn header_of(&self, name: SegmentName, stored: Stored) -> Result<Option<Header>> {
+        let path = self.segment_path(name, stored);
+        let mut scanner = Scanner::new(source::open(&path, stored)?);
+        match scanner.next_event().map_err(Error::io("read", &path))? {
+            Some(Event::Header(header)) => Ok(Some(*header)),
+            _ => Ok(None),
+        }
     }
 }

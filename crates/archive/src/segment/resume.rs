@@ -265,7 +265,9 @@ impl ChainDir {
         if summary.footer.is_some() {
             self.finish(name, summary.proven)?;
             self.complete_manifest(&mut || {})?;
-            return self.start(self.closed_end()?, identity, lock);
+            let mut appender = self.start(self.closed_end()?, identity, lock)?;
+            appender.closed_commit = summary.tally.last_commit_lsn;
+            return Ok(appender);
         }
         if header.timeline != identity.timeline && summary.tally.end_lsn == header.start_lsn {
             // Only positions of sequences: they are written again, and two segments can't begin at one LSN.

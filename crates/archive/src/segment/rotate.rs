@@ -77,6 +77,7 @@ impl Appender {
             file: name.file(Stored::Plain),
             sha256: checksum.sha256,
         };
+        self.closed_commit = self.last_commit_lsn();
         let start_lsn = self.tally.end_lsn;
         let highest_xid = self.tally.highest_xid;
         if self.header.timeline == self.identity.timeline {

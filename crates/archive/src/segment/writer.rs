@@ -70,6 +70,8 @@ pub struct Appender {
     pub(super) key: Key,
     pub(super) tally: Tally,
     pub(super) durable_lsn: Lsn,
+    /// The last commit in the segments that this closed.
+    pub(super) closed_commit: Option<Lsn>,
     pub(super) torn: Option<TornTail>,
     state: State,
     /// Who made the transaction that was begun.
@@ -98,6 +100,7 @@ impl Appender {
             key,
             tally,
             durable_lsn,
+            closed_commit: None,
             torn,
             state,
             who: None,
@@ -112,9 +115,9 @@ impl Appender {
         self.tally.end_lsn
     }
 
-    /// The last commit in the current segment.
+    /// The last commit in the current segment, or in one that was closed since the chain was opened, or then.
     pub fn last_commit_lsn(&self) -> Option<Lsn> {
-        self.tally.last_commit_lsn
+        self.tally.last_commit_lsn.or(self.closed_commit)
     }
 
     /// The same as [`Appender::last_lsn`]: the end of what was written, durable or not.
