@@ -240,9 +240,10 @@ fn contents(place: &Place) -> Vec<(PathBuf, Vec<u8>)> {
     while let Some(room) = rooms.pop() {
         for entry in fs::read_dir(room).unwrap() {
             let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => rooms.push(path),
-                false => found.push((path.clone(), fs::read(path).unwrap())),
+            if path.is_dir() {
+                rooms.push(path);
+            } else {
+                found.push((path.clone(), fs::read(path).unwrap()));
             }
         }
     }
