@@ -8,8 +8,10 @@
 use std::time::Duration;
 
 use archive::flags::{self, Attempt};
+use archive::manifest::{self, Kind};
 use archive::segment::former;
 use archive::time::{self, Time};
+use archive::ChainDir;
 use pgrx::prelude::*;
 
 use super::identities;
@@ -74,21 +76,28 @@ pub fn heal_if_due(database: pg_sys::Oid) -> Duration {
 /// How long a base must wait; `None` if none is needed.
 fn next(database: pg_sys::Oid) -> Result<Option<Duration>, Failure> {
     let chain = place::latest_chain(database)?;
-    // setup takes the first base of a chain.
     let chain = chain.filter(|chain| chain.info.ended.is_none());
     let Some(chain) = chain else {
         return Ok(None);
     };
-    let Some(newest) = chain.bases()?.pop() else {
-        return Ok(None);
+    let is_needed = match chain.bases()?.pop() {
+        Some(newest) => !flags::open(&chain)?.is_empty() || former::holds(&chain, newest)?,
+        None => had_base(&chain)?,
     };
-    if flags::open(&chain)?.is_empty() && !former::holds(&chain, newest)? {
+    if !is_needed {
         return Ok(None);
     }
     let last = flags::last_attempt(&chain)?;
     Ok(Some(last.map_or(Duration::ZERO, |last| {
         distance(last, time::calendar())
     })))
+}
+
+/// setup takes the first base of a chain. Where there was one, and none is left, a switch of the timeline has set all
+/// apart.
+fn had_base(chain: &ChainDir) -> Result<bool, Failure> {
+    let manifest = manifest::read(chain)?;
+    Ok(manifest.entries.iter().any(|e| e.kind == Kind::Base))
 }
 
 /// What is left of the minimum distance between bases. If negative, the clock was set back, and the recorded

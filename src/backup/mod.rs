@@ -50,15 +50,17 @@ pub use self::setup::drop_slot;
 pub use self::turn::{free as free_turns, what_is_ahead};
 
 use self::schedule::{Failed, Spread};
+use crate::status::Phase;
 use crate::{place, settings, status};
 
 /// The end of a chain that was ended on purpose.
 pub const TORN_DOWN: &str = "incr_teardown() dropped the slot";
 
 /// The launcher's memory of when each database's newest base was taken, as its files said at a look. Those that came
-/// since are newer: where none is due after it, none is due.
+/// since are newer: where none is due after it, none is due. A capture worker that started since (see
+/// [`status::DatabaseStatus::started_at`]) may have set bases apart: then they are read again.
 #[derive(Default)]
-pub struct NewestBases(HashMap<u32, Time>);
+pub struct NewestBases(HashMap<u32, (Time, i64)>);
 
 /// Starts scheduled bases that are due, as many as may run now, first those whose database has waited longest. The time of
 /// a database's last one is taken from the files: a server that was down at a scheduled time takes one base when it is running
@@ -87,18 +89,22 @@ fn newest_if_due(database: pg_sys::Oid, schedule: &str, known: &mut NewestBases)
         seconds: settings::base_spread(),
     };
     let known = &mut known.0;
+    let entry = status::read(database).unwrap_or_default();
     let last = known.get(&database.to_u32());
-    if last.is_some_and(|last| !schedule::due(schedule, spread, *last, now)) {
+    let last = last.filter(|(_, started_at)| *started_at == entry.started_at);
+    if last.is_some_and(|(last, _)| !schedule::due(schedule, spread, *last, now)) {
         return None;
     }
-    let entry = status::read(database).unwrap_or_default();
     if entry.base.is_running() || entry.is_suspended() {
         return None;
     }
     // setup takes the first base of a chain.
     let chain = place::latest_chain(database).ok()??;
     let newest = chain.bases().ok()?.last()?.taken_at;
-    known.insert(database.to_u32(), newest);
+    // While it starts, it may do so yet.
+    if entry.phase != Phase::Starting {
+        known.insert(database.to_u32(), (newest, entry.started_at));
+    }
     let failed = Failed {
         times: entry.base.failures,
         since_micros: now.timestamp_micros() - entry.base.finished_at,

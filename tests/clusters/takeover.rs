@@ -176,6 +176,43 @@ fn idle_positions_behind_the_switch_do_not_hide_commits() {
     assert!(!chain(&standby, 1).join("lost-1").exists());
 }
 
+fn bases(c: &Cluster) -> Vec<PathBuf> {
+    let listed = fs::read_dir(chain(c, 1).join("base")).expect("there is a chain");
+    let mut paths: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+/// As where retention has removed all but the newest one.
+#[test]
+fn where_every_base_is_behind_the_switch_another_is_taken() {
+    let c = primary();
+    let standby = standby_of(&c);
+    alone(&standby);
+    let first = bases(&c);
+    c.sql("SELECT pg_switch_wal()");
+    c.flush();
+    c.sql("SELECT incr_dump()");
+    c.crash();
+    for path in &first {
+        fs::remove_dir_all(path).expect("it is there");
+    }
+    let behind = bases(&c);
+    assert_eq!(behind.len(), 1);
+    standby.start();
+    promote(&standby);
+    standby.sql(TAKE_OVER);
+    standby.sql("INSERT INTO t VALUES (1002)");
+    wait_until("another base is there", || {
+        let now = bases(&standby);
+        now.len() == 1 && now != behind && standby.health().starts_with("ok")
+    });
+    // Not `assert_restores`: the first base is missing.
+    assert_eq!(restored(&standby, &[]), standby.sql(NUMBERS));
+    assert!(chain(&standby, 1).join("lost-1").exists());
+    assert_eq!(ended(&standby), "");
+}
+
 #[test]
 fn commits_that_the_new_primary_never_had_are_set_apart() {
     let c = primary();
