@@ -199,8 +199,9 @@ in_server_tests() {
     "$(executable src/lib.rs pg_incrbackup-)"
 }
 
+# Not nice: a lane waits for it.
 build_extension() {
-    nice sh tools/install.sh "$(tree_bin "$1" dev)/pg_config" dev
+    sh tools/install.sh "$(tree_bin "$1" dev)/pg_config" dev
 }
 
 # build_for VERSION: what it cannot be tested on fails, and hides no other version.
