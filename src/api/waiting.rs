@@ -49,7 +49,12 @@ fn watch(
             .map(|entry| entry.base)
             .unwrap_or_default();
         if base.number != number {
-            return Err(worker_lost());
+            // The launcher may have begun another at once.
+            return if base.done_before == number {
+                Ok(base.identities_before)
+            } else {
+                Err(worker_lost())
+            };
         }
         match base.phase {
             BasePhase::Done => return Ok(base.identities),

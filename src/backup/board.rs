@@ -20,7 +20,10 @@ pub fn claim(database: pgrx::pg_sys::Oid, pid: i32, is_setup: bool) -> Option<u6
         if entry.base.pid != 0 && !(is_stale && entry.base.pid == current.pid) {
             return None;
         }
+        let was_done = entry.base.phase == BasePhase::Done;
         entry.base = BaseStatus {
+            done_before: if was_done { entry.base.number } else { 0 },
+            identities_before: entry.base.identities,
             pid,
             is_claimed: true,
             is_setup,

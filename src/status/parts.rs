@@ -202,6 +202,10 @@ pub struct BaseStatus {
     pub phase: BasePhase,
     /// Incremented for every base, so that a caller can identify its own.
     pub number: u64,
+    /// The number of the job before this one, if it was done, and the replica identities that it set: whoever waits for it
+    /// may look only when the next has begun.
+    pub done_before: u64,
+    pub identities_before: u32,
     pub started_at: i64,
     pub finished_at: i64,
     /// Number of consecutive failures; each increases the delay of the schedule.
