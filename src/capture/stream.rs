@@ -24,8 +24,7 @@ use crate::pg::decoding::decoder::{Decoder, Step};
 use crate::pg::decoding::{direct, moved_sequences};
 use crate::pg::server;
 use crate::settings;
-use crate::status;
-use crate::status::DatabaseStatus;
+use crate::status::{self, DatabaseStatus};
 use crate::workers::shutdown;
 
 /// Minimum interval of position comments for an idle database.

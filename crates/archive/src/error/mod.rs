@@ -5,6 +5,7 @@ mod directory;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::counted;
 use crate::lsn::Lsn;
 
 pub use directory::DirectoryError;
@@ -84,7 +85,7 @@ pub enum Error {
     /// Transactions in the files are not in the history of the server that goes on after them.
     #[error(
         "{} not in the history of this server, which left timeline {timeline} at {at}: set apart in \"{}\"",
-        counted(*transactions),
+        lost(*transactions),
         path.display()
     )]
     SetApart {
@@ -162,11 +163,11 @@ impl Error {
     }
 }
 
-fn counted(transactions: u64) -> String {
-    match transactions {
-        1 => "1 transaction of the former primary is".to_owned(),
-        many => format!("{many} transactions of the former primary are"),
-    }
+/// `2 transactions of the former primary are`
+fn lost(transactions: u64) -> String {
+    let verb = if transactions == 1 { "is" } else { "are" };
+    let transactions = counted(transactions, "transaction");
+    format!("{transactions} of the former primary {verb}")
 }
 
 fn open_elsewhere(chain: Option<u32>) -> String {
