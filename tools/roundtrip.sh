@@ -7,7 +7,8 @@
 # every statement restores, and nothing differs.
 #
 # QUICK=1 leaves out the run without us. KEEP=1 leaves the cluster, and `replay` with its directory
-# restores and compares it again, with this checkout's restore.sh.
+# restores and compares it again, with this checkout's restore.sh. IS_BUILT=yes builds and installs nothing: make test
+# has done it.
 #
 # The suites come from the distribution's source package; it is fetched once and kept under the
 # prefix, outside the checkout.
@@ -131,9 +132,6 @@ is_brought() {
 
 # run_part NAME DIRECTORY [ARGUMENT…]: a suite, or a module's part of one, through the round trip.
 run_part() {
-    # It restores with the program, which is beside it.
-    # shellcheck disable=SC2086 # a list of words
-    cargo build --quiet $with_tests_features --bin pg_incrbackup --bin roundtrip
     part=$1
     directory=$2
     shift 2
@@ -153,8 +151,13 @@ case $kind in
 esac
 fetch_suites
 prepare_suite
-sh "$checkout/tools/install.sh" "$(tree_bin "$version" dev)/pg_config" dev
 cd "$checkout"
+if [ -z "${IS_BUILT:-}" ]; then
+    sh tools/install.sh "$(tree_bin "$version" dev)/pg_config" dev
+    # It restores with the program, which is beside it.
+    # shellcheck disable=SC2086 # a list of words
+    cargo build --quiet $with_tests_features --bin pg_incrbackup --bin roundtrip
+fi
 outcome=0
 if [ "$kind" = contrib ] && [ $# = 0 ]; then
     echo "roundtrip: this PostgreSQL does not bring$(cat "$suite/missing")"

@@ -292,7 +292,9 @@ if [ "$only_build" = packages ]; then
     exit
 fi
 install_packages
-install_pgrx
+# It compiles for minutes, and what follows waits for the network.
+install_pgrx &
+pgrx=$!
 install_wheel 18.6 "$wheel" "$wheel_root" "$wheel_home"
 versions='15 18'
 if [ -z "$only_build" ]; then
@@ -312,3 +314,4 @@ for version in $versions; do
     sh "$checkout/tools/make-tree.sh" "$version" dev
 done
 name_pg_configs
+wait "$pgrx"

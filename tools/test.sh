@@ -5,10 +5,10 @@
 # PostgreSQL 15's regression suite. A failing step does not hide the later ones, but what does not
 # build is not tested.
 #
-# Two lanes of tests run side by side, since tests mostly wait, and beside them failovers and what is to be built for
-# later, with what processors are left: their lines are mixed. The last lines say how long each step took, in
-# which step a test failed, and count the tests.
-#   TEST_THREADS  tests at once in each lane (two and a half for each processor)
+# Lanes of tests run side by side, since tests mostly wait, and beside them what is to be built for later: their lines
+# are mixed. A version's tests begin when it is built, and no lane waits for another. The last lines say how long each
+# step took, in which step a test failed, and count the tests.
+#   TEST_THREADS  tests at once in each lane (two for each processor)
 #   TMPDIR        where clusters live (memory, if there is room)
 set -u
 . "$(dirname -- "$0")/paths.sh"
@@ -130,8 +130,8 @@ total() {
     awk '{ total += $1 } END { print total + 0 }'
 }
 
-# Clusters mostly wait, for a checkpoint or for what comes within a second. Two lanes: this many in each.
-threads=${TEST_THREADS:-$((5 * $(getconf _NPROCESSORS_ONLN) / 2))}
+# Clusters mostly wait, for a checkpoint or for what comes within a second. This many in each lane.
+threads=${TEST_THREADS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}
 
 # Everything is built by the same selection of packages and features, so that nothing is built twice
 # (with_tests_features in paths.sh); only what differs from version to version is, for each.
@@ -156,18 +156,18 @@ executable() {
 
 lint() {
     # shellcheck disable=SC2046 # lists of words
-    nice cargo clippy --quiet $(of_version "$1"),pg_test --all-targets -- -D warnings
+    cargo clippy --quiet $(of_version "$1"),pg_test --all-targets -- -D warnings
 }
 
 # The whole workspace, with its tests, asks for more features than what somebody builds to install it.
 checks_alone() {
-    nice cargo check --quiet --package pg_incrbackup-cli --package pg_incrbackup --lib --bins --no-default-features \
+    cargo check --quiet --package pg_incrbackup-cli --package pg_incrbackup --lib --bins --no-default-features \
         --features pg18
 }
 
 documentation_tests() {
     # shellcheck disable=SC2046 # lists of words
-    nice cargo test --quiet $(of_version 15),pg_test --doc
+    cargo test --quiet $(of_version 15),pg_test --doc
 }
 
 # What needs no server, or starts its own; the program's unit tests, too.
@@ -199,7 +199,6 @@ in_server_tests() {
     "$(executable src/lib.rs pg_incrbackup-)"
 }
 
-# Not nice: a lane waits for it.
 build_extension() {
     sh tools/install.sh "$(tree_bin "$1" dev)/pg_config" dev
 }
@@ -314,19 +313,18 @@ fi
 step "formatting" cargo fmt --all --check
 step "workflow files" sh tools/lint-workflows.sh
 step "build of the tests" build_tests || finish
-step "in-server tests on PostgreSQL 15" in_server_tests 15
-# Behind those: their build is not the one that stays. It builds the program, too.
-build_for 15
 
-# build_rest: for later steps and other lanes, which wait for a file of the version.
+# build_rest: what lanes wait for, by a file for each version; then what nobody waits for.
 build_rest() {
-    for version in 18 16 17; do
+    step "in-server tests on PostgreSQL 15" in_server_tests 15
+    # Behind those: their build is not the one that stays. It builds the program, too.
+    for version in 15 18 16 17; do
         build_for "$version"
     done
-    step "documentation's tests" documentation_tests
     step "lints for PostgreSQL 15" lint 15
     step "lints for PostgreSQL 18" lint 18
     step "check without tests" checks_alone
+    step "documentation's tests" documentation_tests
 }
 
 # is_ready VERSION: waits until it is built. Fails if it could not be.
@@ -345,12 +343,26 @@ is_ready() {
 }
 
 test_15_and_16() {
-    if is_ready 15; then
-        step "tests of object classes on PostgreSQL 15" class_tests 15
-        step "tests on clusters of PostgreSQL 15" cluster_tests 15
-        step "round trip on PostgreSQL 15" env PG=15 sh tools/roundtrip.sh
-    fi
+    ! is_ready 15 || step "tests on clusters of PostgreSQL 15" cluster_tests 15
     ! is_ready 16 || step "a third of the tests on clusters, on PostgreSQL 16" third_of_cluster_tests 16
+}
+
+test_18_and_17() {
+    ! is_ready 18 || step "tests on clusters of PostgreSQL 18" all_but_of_one_version 18
+    ! is_ready 17 || step "a third of the tests on clusters, on PostgreSQL 17" third_of_cluster_tests 17
+}
+
+# What takes less than those, one after the other.
+test_rest() {
+    step "unit tests" unit_tests
+    for version in 15 18; do
+        ! is_ready $version || step "tests of object classes on PostgreSQL $version" class_tests $version
+    done
+}
+
+# They wait more than they work: for sessions of a suite, one at a time, and for three nodes.
+round_trip() {
+    ! is_ready 15 || step "round trip on PostgreSQL 15" env PG=15 IS_BUILT=yes sh tools/roundtrip.sh
 }
 
 test_failovers() {
@@ -359,28 +371,20 @@ test_failovers() {
     done
 }
 
-test_18_and_17() {
-    step "unit tests" unit_tests
-    if is_ready 18; then
-        step "tests of object classes on PostgreSQL 18" class_tests 18
-        step "tests on clusters of PostgreSQL 18" all_but_of_one_version 18
-    fi
-    ! is_ready 17 || step "a third of the tests on clusters, on PostgreSQL 17" third_of_cluster_tests 17
-}
-
 # lane FUNCTION: runs it, and notes that it has come to its end.
 lane() {
     "$1"
     touch "$work/ended-$1"
 }
 
+lanes='test_15_and_16 test_18_and_17 test_rest round_trip test_failovers'
 lane build_rest &
 builder=$!
-lane test_15_and_16 &
-lane test_18_and_17 &
-lane test_failovers &
+for lane in $lanes; do
+    lane "$lane" &
+done
 wait
-for lane in build_rest test_15_and_16 test_18_and_17 test_failovers; do
+for lane in build_rest $lanes; do
     [ -e "$work/ended-$lane" ] || fails "$lane, which has not come to its end"
 done
 finish

@@ -53,7 +53,7 @@ fn random_transactions_restore() {
 #[ignore = "runs for minutes: make fuzz"]
 fn random_transactions_restore_for_a_long_time() {
     let started = Instant::now();
-    let patience = Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(60));
+    let patience = Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(30));
     let mut seed = number("FUZZ_SEED").unwrap_or_else(|| fastrand::u64(1..1_000_000_000));
     let mut sum = Tally::default();
     let mut rounds = 0;

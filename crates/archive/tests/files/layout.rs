@@ -1,15 +1,12 @@
 //! Database directories are found by what they back up, and never mixed up.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fs;
 use std::os::unix::fs::{symlink, PermissionsExt};
 
+use crate::support::{identity, insert, new_chain, open_root, Place, DATABASE_OID, SYSTEM};
 use archive::layout::NewChain;
 use archive::restore::RESTORE_SH;
 use archive::Lsn;
-use support::{identity, insert, new_chain, open_root, Place, DATABASE_OID, SYSTEM};
 
 #[test]
 fn a_database_is_found_again_by_its_oid() {

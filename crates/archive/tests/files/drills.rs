@@ -1,15 +1,12 @@
 //! The moment of a snapshot in the stream, the records of drills, and a neighbour that can't be read.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fs;
 use std::io::Write;
 
+use crate::support::{at, insert, new_chain, open_root, temporary, Place, SYSTEM};
 use archive::drills::{self, Begun, Drill, Outcome};
 use archive::snapshot::Snapshot;
 use archive::{moment, Lsn};
-use support::{at, insert, new_chain, open_root, temporary, Place, SYSTEM};
 
 fn snapshot(text: &str) -> Snapshot {
     text.parse().unwrap()

@@ -1,14 +1,11 @@
 //! The scanner takes any bytes: it never panics, never hangs, never needs more than bounded memory,
 //! and never calls complete what is not.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fs;
 use std::io::{self, Read};
 
+use crate::support::{effects, one_of_each, Place};
 use archive::segment::{Event, Scanner, Summary};
-use support::{effects, one_of_each, Place};
 
 /// A small generator of repeatable noise.
 struct Noise(u64);

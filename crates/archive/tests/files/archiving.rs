@@ -1,8 +1,5 @@
 //! Files are handed over in an order in which every state of the copy restores, each until it was taken,
 //! and nothing goes here that is not there.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::{
+    at, identity, insert, new_chain, take_base, unlocked, write_set, Place, DATABASE_OID,
+};
 use archive::archiving::{self, Archiver, Notes, ARCHIVED_JSONL};
 use archive::compression::{compress, Compression};
 use archive::expiry;
@@ -18,9 +18,6 @@ use archive::manifest::{self, Kind};
 use archive::retention::Rules;
 use archive::{files, verify, DatabaseDir, Error, Lsn};
 use chrono::TimeDelta;
-use support::{
-    at, identity, insert, new_chain, take_base, unlocked, write_set, Place, DATABASE_OID,
-};
 
 const DAY: i64 = 24 * 3600;
 const RULES: Rules = Rules {

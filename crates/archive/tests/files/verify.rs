@@ -1,7 +1,4 @@
 //! A sound archive verifies; any damage to any file is found. Bases are whole or not there.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,11 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::support::{at, insert, metadata, one_of_each, write_set, Place, SLOT_START};
 use archive::base::{self, BaseDir};
 use archive::layout::BaseName;
 use archive::manifest::{self, Kind};
 use archive::{files, globals, verify, Lsn};
-use support::{at, insert, metadata, one_of_each, write_set, Place, SLOT_START};
 
 fn take_base(place: &Place, lsn: Lsn) -> archive::base::FinishedBase {
     let base = BaseDir::create(&place.chain, BaseName::new(lsn, at(0))).unwrap();
@@ -68,7 +65,7 @@ fn a_sound_archive_has_no_problem() {
     let place = full_place();
     assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
     let before = fs::read(place.chain.manifest()).unwrap();
-    support::rebuild_manifest(&place.chain);
+    crate::support::rebuild_manifest(&place.chain);
     assert_eq!(fs::read(place.chain.manifest()).unwrap(), before);
 }
 
@@ -146,7 +143,7 @@ fn compressed_segments_are_seen_through() {
     }
     fs::remove_file(place.chain.manifest()).unwrap();
     drop(place.append());
-    support::rebuild_manifest(&place.chain);
+    crate::support::rebuild_manifest(&place.chain);
     assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
     let (name, stored) = place.chain.segments().unwrap()[0];
     let path = place.chain.segment_path(name, stored);

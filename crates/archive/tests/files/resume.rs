@@ -1,17 +1,14 @@
 //! After a crash at any byte the chain goes on: nothing complete is lost, nothing is there twice.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
+use crate::support::{at, effects, identity, insert, one_of_each, Place, SLOT_START};
 use archive::layout::Stored;
 use archive::manifest;
 use archive::segment::{DdlBlock, EffectNote, SegmentIdentity, Summary};
 use archive::{Error, Lsn};
-use support::{at, effects, identity, insert, one_of_each, Place, SLOT_START};
 
 fn summary_of(bytes: &[u8]) -> Summary {
     Summary::of(bytes).unwrap()
@@ -192,7 +189,7 @@ fn the_manifest_can_be_rebuilt() {
     assert!(!archive::verify(&place.database, &mut || {})
         .unwrap()
         .is_empty());
-    assert_eq!(support::rebuild_manifest(&place.chain).len(), 4);
+    assert_eq!(crate::support::rebuild_manifest(&place.chain).len(), 4);
     assert_eq!(fs::read(place.chain.manifest()).unwrap(), before);
 }
 

@@ -1,15 +1,12 @@
 //! What is read from afar is what the archive holds, and nothing else on the machine.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use crate::support::{at, insert, take_base, write_set, Place};
 use archive::compression::{compress, Compression};
 use archive::reading::{list, read, Name};
 use archive::Lsn;
-use support::{at, insert, take_base, write_set, Place};
 
 fn place() -> Place {
     let place = Place::new();

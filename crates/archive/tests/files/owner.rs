@@ -1,16 +1,13 @@
 //! One directory, one server that writes there, and everybody else is told who that is.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::support::{insert, new_chain, Place, DATABASE_OID, SYSTEM};
 use archive::claim::{self, Claim, Hold, Server, To};
 use archive::owner::{self, Identity};
 use archive::{Error, Result};
-use support::{insert, new_chain, Place, DATABASE_OID, SYSTEM};
 
 fn server(host: &str, start: &str) -> Server {
     Server {

@@ -1,11 +1,9 @@
 //! Every reader of bytes takes any bytes: no panic, no hang; and what it accepts is what would be
 //! written, so that no two texts mean the same file.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fs;
 
+use crate::support::{at, metadata, one_of_each, write_set, Place, SLOT_START};
 use archive::escape::{percent_decode, percent_encode};
 use archive::globals::Facts;
 use archive::layout::names::{chain_name, parse_chain_name};
@@ -16,7 +14,6 @@ use archive::segment::Summary;
 use archive::snapshot::Snapshot;
 use archive::{verify, ChainDir, Lsn};
 use proptest::prelude::*;
-use support::{at, metadata, one_of_each, write_set, Place, SLOT_START};
 
 /// Bytes near a valid text: cut, changed, doubled, mixed with noise.
 fn mutated(good: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {

@@ -1,15 +1,12 @@
 //! What the appender writes is what the scanner reads; what would not be is refused.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fs;
 
+use crate::support::{at, effects, identity, insert, one_of_each, Place, SLOT_START};
 use archive::layout::Stored;
 use archive::manifest;
 use archive::segment::{DdlBlock, Effect, EffectNote, Event, Scanner, Summary, TypedWords};
 use archive::{Error, Lsn};
-use support::{at, effects, identity, insert, one_of_each, Place, SLOT_START};
 
 fn events(bytes: &[u8]) -> Vec<Event> {
     let mut scanner = Scanner::new(bytes);
@@ -293,7 +290,10 @@ fn positions_alone_are_closed_only_when_they_fill_the_file() {
     let closed = appender.rotate(1).unwrap().unwrap();
     assert_eq!(closed.entry.transactions, 0);
     assert_eq!(closed.entry.end_lsn, Lsn(lsn - 1));
-    assert_eq!(support::rebuild_manifest(&place.chain), [closed.entry]);
+    assert_eq!(
+        crate::support::rebuild_manifest(&place.chain),
+        [closed.entry]
+    );
 }
 
 #[test]
@@ -345,5 +345,8 @@ fn a_commit_time_may_be_unknown() {
     assert_eq!(closed.entry.first_commit_at, None);
     let text = fs::read_to_string(&closed.path).unwrap();
     assert!(text.contains(" commit_lsn=0/2000 commit_time=none\n"));
-    assert_eq!(support::rebuild_manifest(&place.chain), [closed.entry]);
+    assert_eq!(
+        crate::support::rebuild_manifest(&place.chain),
+        [closed.entry]
+    );
 }

@@ -1,16 +1,13 @@
 //! `verify` finds every flipped, missing, doubled, exchanged, reordered or cut byte of every file,
 //! one after the other; what it cannot find stands here by name.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::{at, insert, metadata, one_of_each, write_set, Place, SLOT_START};
 use archive::base::BaseDir;
 use archive::layout::BaseName;
 use archive::{verify, Lsn, Problem};
-use support::{at, insert, metadata, one_of_each, write_set, Place, SLOT_START};
 
 /// Files of up to so many bytes are damaged at every one, others at about so many places (0: at all).
 fn most() -> usize {

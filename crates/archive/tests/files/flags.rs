@@ -1,15 +1,12 @@
 //! "Something was lost, and nobody could tell me when." What is lost stands in its place in the segment and
 //! in the chain's list, until a base ends the stretch.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fs;
 
+use crate::support::{at, take_base, Place};
 use archive::flags::{self, New, FLAGS};
 use archive::segment::{Event, Lost, Scanner, What};
 use archive::{ChainDir, Lsn};
-use support::{at, take_base, Place};
 
 fn new(oid: u32, xid: u64, lsn: u64) -> New {
     New {
