@@ -6,6 +6,7 @@ use std::ops::Deref;
 
 pub use archive::claim::To;
 use archive::claim::{self, Claim, Hold, Server};
+use archive::layout::chain::ChainEnd;
 use archive::layout::{Directories, Standing};
 use archive::mounts;
 use archive::owner::{self, Identity, Owner};
@@ -296,12 +297,35 @@ pub fn latest_chain(database: pg_sys::Oid) -> Result<Option<ChainDir>, Failure> 
     }
 }
 
+/// The end of a chain that was ended on purpose; behind other words if it had ended before.
+const TORN_DOWN: &str = "incr_teardown() dropped the slot";
+
+/// True for a chain that nobody misses.
+pub fn is_torn_down(end: &ChainEnd) -> bool {
+    end.reason.ends_with(TORN_DOWN)
+}
+
 /// Records that the newest chain of a database has ended; the first reason is kept. A directory of another
 /// server is not changed.
 pub fn end_chain(database: pg_sys::Oid, reason: &str) -> Result<(), Failure> {
     match find(database)? {
         Some(found) => end_chain_in(found, database, reason),
         None => Ok(()),
+    }
+}
+
+/// Records that incr_teardown() has ended the newest chain of a database, also where that had ended before: nobody misses what
+/// would follow. False if there is none, or it was recorded.
+pub fn tear_down(database: pg_sys::Oid) -> Result<bool, Failure> {
+    let Some(found) = find(database)? else {
+        return Ok(false);
+    };
+    let Some(owned) = owned_to_end(found, database)? else {
+        return Ok(false);
+    };
+    match owned.served_chain()? {
+        Some(mut chain) => Ok(chain.end_finally(TORN_DOWN)?),
+        None => Ok(false),
     }
 }
 
@@ -330,16 +354,23 @@ pub fn end_chains_of_dropped() -> Result<(), Failure> {
 }
 
 fn end_chain_in(found: DatabaseDir, database: pg_sys::Oid, reason: &str) -> Result<(), Failure> {
-    let owned = match hold(&found, database, To::Write) {
-        Err(archive::Error::NotOwner { .. } | archive::Error::NoOwner { .. }) => return Ok(()),
-        hold => Owned {
-            directory: found,
-            hold: hold?,
-        },
+    let Some(owned) = owned_to_end(found, database)? else {
+        return Ok(());
     };
     match owned.served_chain()? {
         Some(mut chain) => Ok(chain.end_here(reason)?),
         None => Ok(()),
+    }
+}
+
+/// `None` if another server owns it.
+fn owned_to_end(found: DatabaseDir, database: pg_sys::Oid) -> Result<Option<Owned>, Failure> {
+    match hold(&found, database, To::Write) {
+        Err(archive::Error::NotOwner { .. } | archive::Error::NoOwner { .. }) => Ok(None),
+        hold => Ok(Some(Owned {
+            directory: found,
+            hold: hold?,
+        })),
     }
 }
 

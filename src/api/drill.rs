@@ -1,4 +1,5 @@
-//! incr_drill(): starts a drill worker, waits for it, and terminates it if the query is cancelled.
+//! incr_drill(): starts a drill worker, waits for it, and terminates it if the query is cancelled. It goes on alone if the
+//! two would wait for each other.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use pgrx::bgworkers::BackgroundWorkerStatus;
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 
+use super::deadlock::{Wanted, Watch};
 use super::{ensure_same_version, or_raise, requests, setup, some_text};
 use crate::drill::{self, Started};
 use crate::pg::failure::Failure;
@@ -14,7 +16,8 @@ use crate::pg::server::{self, transaction};
 use crate::pg::text::ServerText;
 use crate::pg::types::lsn::PgLsn;
 use crate::pg::types::timestamp;
-use crate::{preflight, settings, status};
+use crate::status::{self, DrillPhase};
+use crate::{preflight, settings};
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -100,8 +103,10 @@ fn make(conninfo: &str, wait: bool) -> Result<Option<Drill>, Failure> {
         return Ok(None);
     }
     let waited = transaction::catch(|| watch(database, &started)).and_then(|outcome| outcome);
-    let recorded = waited.inspect_err(|_| {
-        started.worker.terminate();
+    let recorded = waited.inspect_err(|failure| {
+        if failure.code != PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED {
+            started.worker.terminate();
+        }
     })?;
     let records = drill::records(database)?.into_iter();
     let mut mine = records.filter(|drill| drill.started_at.timestamp_micros() == recorded);
@@ -110,6 +115,7 @@ fn make(conninfo: &str, wait: bool) -> Result<Option<Drill>, Failure> {
 
 /// Waits until the drill has finished; returns its start time, which identifies its record.
 fn watch(database: pg_sys::Oid, started: &Started) -> Result<i64, Failure> {
+    let mut cycle = Watch::begin();
     loop {
         // Checked first: what the worker reports before it exits is read afterwards.
         let is_gone = matches!(started.worker.pid(), Err(BackgroundWorkerStatus::Stopped));
@@ -125,6 +131,11 @@ fn watch(database: pg_sys::Oid, started: &Started) -> Result<i64, Failure> {
             drill::release(database, started.number);
             return Err(worker_lost());
         }
+        let wanted = match now.phase {
+            DrillPhase::Moment => Wanted::Fence,
+            _ => Wanted::Nothing,
+        };
+        cycle.look("incr_drill()", "drill", now.pid, drill::NAME, wanted)?;
         server::wait_a_moment(POLL);
     }
 }

@@ -5,6 +5,7 @@ mod as_of;
 mod changes;
 mod check;
 mod cluster;
+mod deadlock;
 mod drill;
 mod history;
 mod info;

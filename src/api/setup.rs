@@ -161,7 +161,7 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     // First, because an error rolls it back, and the slot is not dropped.
     let (identities, left) = replica_identity::give_back();
     backup::drop_slot(database, &name)?;
-    let ended = place::end_chain(database, backup::TORN_DOWN);
+    let ended = place::tear_down(database);
     ended.inspect_err(|_| workers::resume(database))?;
     status::forget(database);
     workers::wake_launcher();
@@ -172,12 +172,16 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     ))
 }
 
-/// Of a setup that was cancelled before there was a slot: what it has set already is given back.
+/// Of a setup that was cancelled before there was a slot, or failed after it had dropped one, or of a chain that has lost
+/// its slot: what it has set already is given back, and nothing is expected any more.
 fn take_back_setup(database: pg_sys::Oid) -> Result<String, Failure> {
     let (identities, left) = replica_identity::give_back();
-    if identities == 0 && left.is_empty() {
+    let is_ended = place::tear_down(database)?;
+    if identities == 0 && left.is_empty() && !is_ended {
         requests::ensure_slot(database)?;
     }
+    status::forget(database);
+    workers::wake_launcher();
     name_left(left);
     Ok(format!(
         "there was no slot; the replica identity of {} is reset",

@@ -83,7 +83,10 @@ fn capture_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> StatusRow {
         _ if entry.held => "stopped by incr_teardown(drop_slot => false)".to_string(),
         _ if awaited.is_some() => format!("waits for {}", awaited.as_deref().unwrap_or_default()),
         _ if lost.is_some() => lost.unwrap_or_default(),
-        _ if entry.flags > 0 => format!("{} changes could not be captured exactly", entry.flags),
+        _ if entry.flags > 0 => format!(
+            "{} could not be captured exactly",
+            counted(entry.flags, "change")
+        ),
         _ => String::new(),
     };
     let commits = [detail, synchronous(database)];
@@ -119,13 +122,10 @@ fn synchronous(database: pg_sys::Oid) -> String {
     let commits = status::synchronous(database);
     let mut said = Vec::new();
     if commits.waiting > 0 {
-        said.push(format!("{} commits wait for the files", commits.waiting));
+        said.push(format!("{} for the files", commits.waiting_in_words()));
     }
     if commits.degraded > 0 {
-        let count = commits.degraded;
-        said.push(format!(
-            "{count} synchronous commits returned before they were in the files"
-        ));
+        said.push(commits.degraded_in_words());
     }
     said.join("; ")
 }

@@ -1,12 +1,14 @@
-//! Waiting for a base worker: what it waits for is reported, and it is terminated if the query is cancelled.
+//! Waiting for a base worker: what it waits for is reported, and it is terminated if the query is cancelled. It goes on
+//! alone if the two would wait for each other.
 
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
+use super::deadlock::{Wanted, Watch};
 use crate::backup::holders::{self, Detail};
-use crate::backup::Started;
+use crate::backup::{self, Started};
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, query, signals, transaction};
 use crate::status::{self, BasePhase};
@@ -21,7 +23,8 @@ pub fn wait(database: pg_sys::Oid, started: Started, function: &str) -> Result<u
     wait_until(database, started, function, |_| false)
 }
 
-/// Waits until the job has ended or `is_enough`. If the caller gets an error, the job is terminated too.
+/// Waits until the job has ended or `is_enough`. If the caller gets an error, the job is terminated too, unless it is that of
+/// a cycle, which the caller's end breaks.
 pub fn wait_until(
     database: pg_sys::Oid,
     started: Started,
@@ -30,9 +33,11 @@ pub fn wait_until(
 ) -> Result<u32, Failure> {
     let number = started.number;
     let waited = transaction::catch(|| watch(database, number, function, &started, is_enough));
-    waited.and_then(|outcome| outcome).inspect_err(|_| {
-        // This does not wait for it to exit: an ephemeral slot is dropped with the process.
-        started.worker.terminate();
+    waited.and_then(|outcome| outcome).inspect_err(|failure| {
+        if failure.code != PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED {
+            // This does not wait for it to exit: an ephemeral slot is dropped with the process.
+            started.worker.terminate();
+        }
     })
 }
 
@@ -44,6 +49,7 @@ fn watch(
     is_enough: impl Fn(&status::BaseStatus) -> bool,
 ) -> Result<u32, Failure> {
     let mut next_look = Instant::now() + FIRST_NOTICE;
+    let mut cycle = Watch::begin();
     loop {
         let base = status::read(database)
             .map(|entry| entry.base)
@@ -83,7 +89,25 @@ fn watch(
                     FIRST_NOTICE
                 };
         }
+        cycle.look(
+            function,
+            "base backup",
+            base.pid,
+            backup::dump::NAME,
+            wanted_by(&base),
+        )?;
         server::wait_a_moment(POLL);
+    }
+}
+
+/// What the worker tries to lock again and again.
+fn wanted_by(base: &status::BaseStatus) -> Wanted {
+    match base.phase {
+        BasePhase::ReplicaIdentities if base.locked_table != 0 => {
+            Wanted::Table(base.locked_table.into())
+        }
+        BasePhase::Fencing => Wanted::Fence,
+        _ => Wanted::Nothing,
     }
 }
 

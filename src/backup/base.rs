@@ -190,7 +190,8 @@ fn dump_exported(
 ) -> Result<(Making, Properties), Failure> {
     ensure_name_is_free(chain)?;
     let snapshot = Exported::take();
-    let properties = Properties::collect()?;
+    // VACUUM FULL of a catalog would wait for us, and pg_dump behind it, for which we wait.
+    let properties = transaction::without_keeping_locks(Properties::collect)?;
     let making = Making::begin(chain, snapshot.clone())?;
     let mut fence = Some(fence);
     dump::database(making.dir.path(), source, &snapshot.name, |progress| {

@@ -22,6 +22,8 @@ use crate::settings::{self, BaseFormat};
 /// How long pg_dump may wait for a table lock before the base is aborted and retried. The DDL fence is held
 /// in the meantime.
 pub const LOCK_WAIT_TIMEOUT: &str = "5s";
+/// The application name of the programs' sessions.
+pub const NAME: &str = "pg_incrbackup base";
 const POLL: Duration = Duration::from_millis(100);
 /// How often the files of a directory are counted while it is written.
 const LOOK_AT_FILES: Duration = Duration::from_secs(5);
@@ -347,7 +349,7 @@ pub fn conninfo(database: &[u8]) -> OsString {
         ("host", host),
         ("port", port),
         ("user", user),
-        ("application_name", b"pg_incrbackup base".to_vec()),
+        ("application_name", NAME.as_bytes().to_vec()),
     ];
     let mut text = Vec::new();
     for (keyword, value) in defaults.iter().filter(|(_, value)| !value.is_empty()) {

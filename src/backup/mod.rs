@@ -53,9 +53,6 @@ use self::schedule::{Failed, Spread};
 use crate::status::Phase;
 use crate::{place, settings, status};
 
-/// The end of a chain that was ended on purpose.
-pub const TORN_DOWN: &str = "incr_teardown() dropped the slot";
-
 /// The launcher's memory of when each database's newest base was taken, as its files said at a look. Those that came
 /// since are newer: where none is due after it, none is due. A capture worker that started since (see
 /// [`status::DatabaseStatus::started_at`]) may have set bases apart: then they are read again.

@@ -70,7 +70,7 @@ pub extern "C-unwind" fn pg_incrbackup_drill_main(argument: pg_sys::Datum) {
     signals::end_on_sigterm();
     workers::connect(Some(database));
     process::end_with_this_process();
-    session::set(c"application_name", c"pg_incrbackup drill");
+    session::set_text(c"application_name", super::NAME);
     let outcome = transaction::catch(|| run(database, &conninfo)).and_then(|result| result);
     transaction::rollback();
     if let Err(failure) = &outcome {

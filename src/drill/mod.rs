@@ -42,6 +42,9 @@ use crate::backup::schedule::{self, Spread};
 use crate::pg::failure::Failure;
 use crate::{place, settings, status};
 
+/// The application name of the worker and of its programs' sessions.
+pub const NAME: &str = "pg_incrbackup drill";
+
 /// Every recorded drill of this database, oldest first.
 pub fn records(database: pg_sys::Oid) -> Result<Vec<Drill>, Failure> {
     match place::find(database)? {

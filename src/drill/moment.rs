@@ -102,7 +102,8 @@ fn read(
     fence: Fence,
 ) -> Result<Option<Moment>, Failure> {
     let snapshot = Exported::take();
-    fence::lock_as_reader(&contents::tables()?);
+    // As for a base: of the catalogs, no lock is kept that our programs might come to wait for.
+    fence::lock_as_reader(&transaction::without_keeping_locks(contents::tables)?);
     let taken_before = server::emit_position_mark();
     wait_for_capture(database, taken_before, LONGEST_FLUSH_FENCED)?;
     let Some(lsn) = moment::of_snapshot(chain, &snapshot.sees, Lsn(taken_before))? else {
@@ -116,7 +117,7 @@ fn read(
     board::at(database, lsn.0);
     let sizes = source.sizes.clone();
     board::enter_with_total(database, DrillPhase::ReadingSource, sizes.total);
-    let catalogs = Catalogs::read()?;
+    let catalogs = transaction::without_keeping_locks(Catalogs::read)?;
     let mut fence = Some(fence);
     let mut conninfo = source.conninfo.clone();
     conninfo.push(target::NAMED);

@@ -7,6 +7,7 @@ use archive::{flags, time, ChainDir};
 use pgrx::prelude::*;
 
 use super::{uncovered, Level, Row};
+use crate::pg::failure::Failure;
 use crate::settings::{self, TakeOver};
 use crate::{drill, place, status};
 
@@ -36,8 +37,11 @@ pub fn is_anothers(row: &mut Row, database: pg_sys::Oid) -> bool {
 
 /// What a server that could go on in the owner's chain waits for, or why it can't; `None` for any other.
 fn succession(database: pg_sys::Oid) -> Option<String> {
-    let found = place::predecessor(database).ok()??;
     let is_automatic = settings::take_over() == TakeOver::OnPromotion;
+    let found = match place::predecessor(database) {
+        Ok(found) => found?,
+        Err(failure) => return Some(unknown(&failure)),
+    };
     if let Some(obstacle) = found.obstacle {
         return is_automatic.then(|| {
             format!(
@@ -53,7 +57,10 @@ fn succession(database: pg_sys::Oid) -> Option<String> {
              SELECT * FROM incr_setup(take_over => true)."
         ));
     }
-    let is_free = claim::is_free(&found.directory).unwrap_or(false);
+    let is_free = match claim::is_free(&found.directory) {
+        Ok(is_free) => is_free,
+        Err(error) => return Some(unknown(&error.into())),
+    };
     let delay = settings::take_over_delay().as_secs();
     Some(match (is_automatic, is_free) {
         (true, true) => format!(
@@ -70,6 +77,13 @@ fn succession(database: pg_sys::Oid) -> Option<String> {
              server, then run SELECT * FROM incr_setup(take_over => true) here."
             .to_owned(),
     })
+}
+
+fn unknown(failure: &Failure) -> String {
+    format!(
+        "It could not be found out whether this server may go on in its chain: {}",
+        failure.in_full()
+    )
 }
 
 pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {

@@ -16,7 +16,7 @@ use super::{cluster, Row};
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::status::{self, DatabaseStatus, Phase};
-use crate::{backup, drill, place, settings};
+use crate::{drill, place, settings};
 
 /// One database.
 pub struct Metrics {
@@ -78,7 +78,7 @@ fn is_to_capture(database: pg_sys::Oid) -> bool {
     }
     let chain = place::latest_chain(database).ok().flatten();
     let end = chain.and_then(|chain| chain.info.ended);
-    end.is_none_or(|end| end.reason != backup::TORN_DOWN)
+    end.is_none_or(|end| !place::is_torn_down(&end))
 }
 
 fn is_capturing(entry: &DatabaseStatus) -> bool {

@@ -41,7 +41,7 @@ pub fn judge(row: &mut Row, database: pg_sys::Oid, name: &[u8]) {
             let lacks_slot = || format!("chain {number} no longer has a slot");
             (broken.or_else(|| Some(lacks_slot())), false)
         }
-        Some((number, Some(end))) if end.reason != backup::TORN_DOWN => {
+        Some((number, Some(end))) if !place::is_torn_down(&end) => {
             let has_ended = format!("chain {number} has ended: {}", end.reason);
             (Some(has_ended), false)
         }

@@ -46,6 +46,8 @@ pub struct Succession {
     watched: HashMap<u32, Watched>,
     /// Databases of which the log says that their lock is of no use.
     is_told: HashSet<u32>,
+    /// The error of the last look, which the log has once.
+    failed: HashMap<u32, String>,
 }
 
 impl Succession {
@@ -58,19 +60,42 @@ impl Succession {
         let is_served = |number: &u32| served.contains(&pg_sys::Oid::from(*number));
         self.watched.retain(|number, _| is_served(number));
         self.is_told.retain(is_served);
+        self.failed.retain(|number, _| is_served(number));
         let mut sleep = IDLE;
         for database in served {
-            let is_waiting = self.look_at(*database).unwrap_or_else(|failure| {
-                failure.log_of(*database, PgLogLevel::DEBUG1);
-                false
-            });
-            if is_waiting {
-                sleep = LOOK;
-            } else {
-                self.watched.remove(&database.to_u32());
+            match self.look_at(*database) {
+                Ok(is_waiting) => {
+                    self.failed.remove(&database.to_u32());
+                    if is_waiting {
+                        sleep = LOOK;
+                    } else {
+                        self.watched.remove(&database.to_u32());
+                    }
+                }
+                Err(failure) => self.note(*database, failure),
             }
         }
         sleep
+    }
+
+    /// A look has failed: nobody knows what became of the lock meanwhile. Health finds the same out by itself.
+    fn note(&mut self, database: pg_sys::Oid, failure: Failure) {
+        if let Some(watched) = self.watched.get_mut(&database.to_u32()) {
+            watched.free_since = None;
+        }
+        let text = failure.in_full();
+        if self.failed.get(&database.to_u32()) == Some(&text) {
+            return;
+        }
+        self.failed.insert(database.to_u32(), text.clone());
+        let message =
+            "could not find out whether the archive is to be taken over, or could not begin to";
+        Failure {
+            message: message.to_owned(),
+            detail: Some(text),
+            ..failure
+        }
+        .log_of(database, PgLogLevel::WARNING);
     }
 
     /// True while the lock of its owner is watched.

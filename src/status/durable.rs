@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
+use archive::counted;
 use pgrx::prelude::*;
 
 use super::BOARD;
@@ -73,6 +74,25 @@ pub struct Synchronous {
     /// So many returned before they were durable, since the server's start, and when the last of them did.
     pub degraded: u64,
     pub degraded_at: i64,
+}
+
+impl Synchronous {
+    /// `1 commit waits`, `2 commits wait`.
+    pub fn waiting_in_words(&self) -> String {
+        let verb = if self.waiting == 1 { "waits" } else { "wait" };
+        format!("{} {verb}", counted(self.waiting, "commit"))
+    }
+
+    /// Those that did not wait to the end.
+    pub fn degraded_in_words(&self) -> String {
+        let were = if self.degraded == 1 {
+            "it was"
+        } else {
+            "they were"
+        };
+        let commits = counted(self.degraded, "synchronous commit");
+        format!("{commits} returned before {were} in the files")
+    }
 }
 
 fn find(database: u32) -> Option<&'static Files> {

@@ -136,3 +136,19 @@ fn a_worker_that_has_not_started_yet_keeps_away_too() {
     c.sql("INSERT INTO t VALUES (1)");
     c.assert_restores();
 }
+
+/// PostgreSQL minds the other sessions of the source only.
+#[test]
+fn the_database_is_copied_from_within() {
+    let c = Cluster::builder()
+        .setting("pg_incrbackup.synchronous", "on")
+        .back_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    c.flush();
+    let mut within = c.session();
+    let said = within.run("CREATE DATABASE copied TEMPLATE app");
+    assert!(!said.contains("WARNING"), "{said}");
+    assert_eq!(c.sql_in("copied", "SELECT a FROM t"), "1");
+    within.run("INSERT INTO t VALUES (2)");
+    c.assert_restores();
+}

@@ -256,3 +256,49 @@ fn what_is_not_set_is_compressed_and_kept_for_weeks() {
     c.sql("INSERT INTO t VALUES (0)");
     c.assert_restores();
 }
+
+/// A setup that failed when it had dropped the slot has left a chain that ended for another reason.
+#[test]
+fn what_is_torn_down_after_a_setup_that_failed_is_not_missed() {
+    let c = Cluster::backed_up();
+    let capturing = || c.sql("SELECT capturing FROM incr_metrics() WHERE database = 'app'");
+    let mut open = c.session();
+    open.run("BEGIN; SELECT pg_current_xact_id()");
+    let setup = "SET statement_timeout = '3 s'; SELECT * FROM incr_setup(new_chain => true)";
+    let error = c.sql_error(setup);
+    assert_eq!(error.sqlstate, "57014", "{error}");
+    open.run("ROLLBACK");
+    wait_until("the worker is gone", || {
+        c.is_true(
+            "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup base'",
+        )
+    });
+    assert_eq!(capturing(), "f");
+    assert!(c.health().starts_with("emergency"), "{}", c.health());
+    let said = c.sql("SELECT incr_teardown()");
+    assert!(said.starts_with("there was no slot"), "{said}");
+    assert_eq!(capturing(), "");
+    let health = c.health();
+    assert!(
+        health.starts_with("warning")
+            && health.contains("not backed up")
+            && !health.contains("broken"),
+        "{health}"
+    );
+    // Both reasons are in the files, once.
+    let json =
+        std::fs::read_to_string(c.chain_directory().join("chain.json")).expect("it is there");
+    assert!(
+        json.contains(
+            "replaced by incr_setup(new_chain => true); incr_teardown() dropped the slot"
+        ),
+        "{json}"
+    );
+    let error = c.sql_error("SELECT incr_teardown()");
+    assert_eq!(error.sqlstate, "42704", "{error}");
+    c.sql("SELECT * FROM incr_setup()");
+    assert_eq!(capturing(), "t");
+    // The same of a chain that had ended while its slot was there.
+    c.sql("SELECT incr_teardown()");
+    assert_eq!(capturing(), "");
+}

@@ -269,3 +269,19 @@ fn a_server_that_is_not_there_is_an_error_of_its_own() {
     );
     assert_eq!(program(&["check"]).status.code(), Some(2));
 }
+
+#[test]
+fn a_login_that_is_no_role_is_told_which_role_it_was() {
+    let c = Cluster::builder().start();
+    c.sql("CREATE ROLE nobody_in NOLOGIN");
+    for user in ["stranger", "nobody_in"] {
+        let conninfo = c
+            .conninfo("app")
+            .replace("user=postgres", &format!("user={user}"));
+        let output = check(&conninfo, &[]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        let hint = format!("It logged in as role \"{user}\": user=NAME in the connection string");
+        assert!(said.contains("28000") && said.contains(&hint), "{said}");
+    }
+}

@@ -226,6 +226,8 @@ fn a_cancelled_wait_says_what_the_client_cannot_know() {
     // The session goes on, and is interrupted no more.
     assert_eq!(session.run("SELECT count(*) FROM t"), "2");
     let mut session = sent(&c, "SELECT 1", "INSERT INTO t VALUES (3, 'terminated')");
+    let status = c.sql("SELECT detail FROM incr_status() WHERE worker = 'capture'");
+    assert!(status.contains("1 commit waits for the files"), "{status}");
     c.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'INSERT%' AND wait_event IS NOT NULL AND state = 'active'");
     let said = session.finish();
     assert!(

@@ -3,7 +3,7 @@
 
 use harness::{give_to_server_user, processes, program, run, wait_until, Cluster};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,7 +13,7 @@ const OWNER_STEP: &str =
 const NUMBERS: &str = "SELECT string_agg(a::text, ',' ORDER BY a) FROM t";
 
 /// A primary whose standby keeps what its slots need.
-fn primary() -> Cluster {
+pub fn primary() -> Cluster {
     let c = Cluster::builder()
         .with_failpoints()
         .setting("autovacuum", "off")
@@ -28,7 +28,7 @@ fn primary() -> Cluster {
 }
 
 /// A standby of it that has the slot, and has received everything so far.
-fn standby_of(primary: &Cluster) -> Cluster {
+pub fn standby_of(primary: &Cluster) -> Cluster {
     let standby = Cluster::builder().with_failpoints().create();
     fs::remove_dir_all(standby.data_directory()).expect("it was never started");
     let mut copy = primary.installation().command("pg_basebackup");
@@ -73,7 +73,7 @@ fn copy_slot(from: &Cluster, to: &Cluster) {
         .arg(slots(to)));
 }
 
-fn wait_for_replay(primary: &Cluster, standby: &Cluster) {
+pub fn wait_for_replay(primary: &Cluster, standby: &Cluster) {
     let lsn = primary.sql("SELECT pg_current_wal_flush_lsn()");
     wait_until("the standby has all", || {
         standby.is_true(&format!(
@@ -82,13 +82,13 @@ fn wait_for_replay(primary: &Cluster, standby: &Cluster) {
     });
 }
 
-fn promote(standby: &Cluster) {
+pub fn promote(standby: &Cluster) {
     standby.sql("SELECT pg_promote()");
     standby.wait_for_connections();
 }
 
 /// The primary loses its standby: what it writes from now on is only there.
-fn alone(standby: &Cluster) {
+pub fn alone(standby: &Cluster) {
     standby.stop();
 }
 
@@ -415,5 +415,44 @@ fn a_primary_that_wakes_after_it_lost_its_lock_writes_nothing_more() {
         c.log().matches("has taken it over").count() == 1,
         "{}",
         c.log()
+    );
+}
+
+/// Neither a look that fails, nor what health finds out, is kept back; and it is not said each time.
+#[test]
+fn why_it_could_not_look_is_said_once() {
+    let c = primary();
+    let standby = standby_of(&c);
+    standby.write_setting("pg_incrbackup.take_over", "on_promotion");
+    standby.write_setting("pg_incrbackup.take_over_delay", "1");
+    standby.sql_in("postgres", "SELECT pg_reload_conf()");
+    c.crash();
+    let segments = chain(&c, 1).join("incremental");
+    let allow = |mode| {
+        let allowed = fs::set_permissions(&segments, fs::Permissions::from_mode(mode));
+        allowed.expect("it is ours");
+    };
+    allow(0o000);
+    promote(&standby);
+    wait_until("health says why", || {
+        standby
+            .health()
+            .contains("It could not be found out whether this server may go on in its chain")
+    });
+    let said = "could not find out whether the archive is to be taken over";
+    wait_until("the log says so", || standby.log().contains(said));
+    // Longer than between two looks.
+    standby.sql("SELECT pg_sleep(11)");
+    allow(0o700);
+    wait_until("it goes on by itself", || {
+        standby.health().starts_with("ok")
+    });
+    let log = standby.log();
+    let lines = log.lines().filter(|line| line.contains(said));
+    assert_eq!(lines.count(), 1, "{log}");
+    assert!(
+        log.lines()
+            .any(|line| line.contains("WARNING") && line.contains(said)),
+        "{log}"
     );
 }

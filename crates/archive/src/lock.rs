@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout::DatabaseDir;
-use crate::pause::{going_on, lock_shared, Pause};
+use crate::pause::{going_on, lock_exclusive, lock_shared, Pause};
 
 /// Excludes readers and removal from each other; released with the value. `restore.sh` takes the same lock
 /// (`flock` of the database's directory), where it can.
@@ -43,6 +44,20 @@ impl Lock {
             Err(errno) => Err(Error::io("lock", database.path())(errno.into())),
         }
     }
+}
+
+/// For what may not be kept waiting for ever: waits for the readers of a database's directory, at most so long, and keeps new
+/// ones waiting until it is dropped. `None` if there are readers still, or the file system has no locks: then they go on,
+/// and fail at the first file that is not as it was listed.
+pub(crate) fn exclusive_within(directory: &Path, longest: Duration) -> Result<Option<Lock>> {
+    let directory = File::open(directory).map_err(Error::io("open", directory))?;
+    let start = Instant::now();
+    let mut between = || match start.elapsed() {
+        waited if waited < longest => Ok(()),
+        _ => Err(()),
+    };
+    let taken = lock_exclusive(&directory, &mut between);
+    Ok(matches!(taken, Ok(Ok(()))).then_some(Lock(Some(directory))))
 }
 
 fn open(database: &DatabaseDir) -> Result<File> {

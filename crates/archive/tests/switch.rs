@@ -5,8 +5,11 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use archive::layout::{SegmentName, Stored};
+use archive::lock::Lock;
 use archive::manifest;
 use archive::segment::{SegmentIdentity, Switch};
 use archive::{Appender, Error, Lsn, Result};
@@ -363,4 +366,44 @@ fn entries_of_what_is_gone_stay_as_marks() {
     assert_eq!(gone, 4, "{entries:#?}");
     let left = entries.len() - gone;
     assert_eq!(left, 2);
+}
+
+/// Whoever reads is waited for; a new reader waits until all is cut.
+#[test]
+fn a_reader_is_waited_for() {
+    let place = Place::new();
+    with_lost(&place, true);
+    let reader = Lock::shared(&place.database, &mut || {}).unwrap();
+    let is_reading = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let cutting = scope.spawn(|| {
+            let error = cut(&place);
+            (error, is_reading.load(Ordering::SeqCst))
+        });
+        // Long enough for a cut that does not wait.
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(segments(&place).len(), 4, "nothing is cut");
+        is_reading.store(false, Ordering::SeqCst);
+        drop(reader);
+        let (error, was_reading) = cutting.join().unwrap();
+        assert!(matches!(error, Error::SetApart { .. }), "{error}");
+        assert!(!was_reading);
+    });
+    assert_set_apart(&place, true);
+}
+
+/// A reader that does not end keeps nobody from going on.
+#[test]
+fn a_reader_is_not_waited_for_for_ever() {
+    let place = Place::new();
+    with_lost(&place, false);
+    let _reader = Lock::shared(&place.database, &mut || {}).unwrap();
+    let start = Instant::now();
+    let error = cut(&place);
+    assert!(matches!(error, Error::SetApart { .. }), "{error}");
+    let waited = start.elapsed();
+    assert!(
+        (Duration::from_secs(9)..Duration::from_secs(30)).contains(&waited),
+        "{waited:?}"
+    );
 }

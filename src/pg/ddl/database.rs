@@ -88,7 +88,9 @@ pub fn needs_empty(statement: &Statement) -> Option<NeedsEmpty> {
         Use::Rename => may_own_database(database) && may_create(),
         Use::Copy => may_create() && (is_template(database) || may_own_database(database)),
     };
-    (is_allowed && database != crate::pg::server::my_database()).then_some(NeedsEmpty {
+    // All except a copy are refused in the database itself (dbcommands.c); a copy minds only the other sessions in it.
+    let is_possible = used == Use::Copy || database != crate::pg::server::my_database();
+    (is_allowed && is_possible).then_some(NeedsEmpty {
         database,
         is_dropped: used == Use::Drop,
     })

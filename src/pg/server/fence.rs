@@ -51,12 +51,21 @@ impl Fence {
     fn raise_within(history: pg_sys::Oid, timeout_ms: u32) -> Result<Option<Fence>, Failure> {
         let tag = tag_of(history);
         session::set_text(c"lock_timeout", &timeout_ms.to_string());
-        let outcome = transaction::run(|| Ok::<_, Failure>(acquire(&tag, false)));
+        let outcome = transaction::run_without_snapshot(|| acquire(&tag, false));
         session::set(c"lock_timeout", c"0");
         match outcome {
             Ok(true) => Ok(Some(Fence { tag })),
             Ok(false) => Ok(None),
-            Err(failure) if failure.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE => Ok(None),
+            Err(failure)
+                if matches!(
+                    failure.code,
+                    // A cycle is over with the end of this wait, as after any other.
+                    PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
+                        | PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED
+                ) =>
+            {
+                Ok(None)
+            }
             Err(failure) => Err(failure),
         }
     }

@@ -46,6 +46,41 @@ pub fn run<R, E: From<Failure>>(body: impl FnOnce() -> Result<R, E>) -> Result<R
     }
 }
 
+/// Like [`run`], for what needs no snapshot: statements such as CREATE INDEX CONCURRENTLY wait for every older one of the
+/// database, and `body` may be waiting for them.
+pub fn run_without_snapshot<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
+    // SAFETY: outside a transaction, as StartTransactionCommand wants it.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+    }
+    catch(body)
+        .inspect(|_| commit())
+        .inspect_err(|_| rollback())
+}
+
+/// Runs queries within the current transaction, and gives back the locks that they took: who waits for one of those locks
+/// would wait for as long as the transaction is open. Needs a snapshot that outlives them.
+pub fn without_keeping_locks<R, E: From<Failure>>(
+    body: impl FnOnce() -> Result<R, E>,
+) -> Result<R, E> {
+    // SAFETY: inside a transaction; the context and owner are the caller's, and outlive the subtransaction.
+    let (context, owner) = unsafe {
+        let kept = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::CurrentMemoryContext = kept.0;
+        kept
+    };
+    let outcome = catch(body);
+    // SAFETY: ends the subtransaction begun above: only the end of one that is rolled back releases locks.
+    unsafe {
+        pg_sys::RollbackAndReleaseCurrentSubTransaction();
+        pg_sys::CurrentMemoryContext = context;
+        pg_sys::CurrentResourceOwner = owner;
+    }
+    outcome?
+}
+
 /// Begins a transaction with an active snapshot, as needed by queries.
 pub fn begin(isolation: Isolation) {
     // SAFETY: the order of bgworker code in PostgreSQL (worker_spi.c); the isolation level is set

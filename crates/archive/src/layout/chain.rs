@@ -177,6 +177,25 @@ impl ChainDir {
         self.end(reason, last_lsn)
     }
 
+    /// [`Self::end_here`], of a chain that may have ended before: what became of it then is added to the first reason. False
+    /// if that is said already.
+    pub fn end_finally(&mut self, reason: &str) -> Result<bool> {
+        let Some(end) = &self.info.ended else {
+            return self.end_here(reason).map(|()| true);
+        };
+        if end.reason.ends_with(reason) {
+            return Ok(false);
+        }
+        let mut info = self.info.clone();
+        info.ended = Some(ChainEnd {
+            reason: format!("{}; {reason}", end.reason),
+            ..end.clone()
+        });
+        durable::write_atomically(&self.path.join(CHAIN_JSON), &to_json(&info))?;
+        self.info = info;
+        Ok(true)
+    }
+
     /// The directory of segments.
     pub fn incremental(&self) -> PathBuf {
         self.path.join(INCREMENTAL)

@@ -11,10 +11,14 @@
 //! 2. the open segment is shortened, under its name,
 //! 3. a shortened closed one is published under a new name, and the manifest marks what it replaces and what is behind,
 //! 4. what is marked is removed, or moved to what is lost.
+//!
+//! Who reads the archive is waited for, but not for long: capture does not run meanwhile. A reader that goes on after that
+//! meets a file that is gone, or shorter than it was checked to be, and fails: what it has checked does not change otherwise.
 
 use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Cursor, Read};
+use std::time::Duration;
 
 use super::grammar::Key;
 use super::header::Header;
@@ -29,10 +33,14 @@ use crate::error::{Error, Result};
 use crate::failpoint::pass;
 use crate::globals;
 use crate::layout::{BaseName, ChainDir, GlobalsName, SegmentName, Stored};
+use crate::lock::exclusive_within;
 use crate::lsn::Lsn;
 use crate::manifest::{self, Entry};
 use crate::pins;
 use crate::time;
+
+/// So long readers are waited for.
+const FOR_READERS: Duration = Duration::from_secs(10);
 
 /// Where a server's history left a timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +93,12 @@ impl ChainDir {
                 end: self.last_lsn()?,
             });
         }
+        // None of what is cut is left to be changed, as at most starts.
+        let has_any = !(cut.segments.is_empty() && cut.bases.is_empty() && cut.sets.is_empty());
+        let _readers = match self.path.parent().filter(|_| has_any) {
+            Some(database) => exclusive_within(database, FOR_READERS)?,
+            None => None,
+        };
         let lost = match begun {
             Some(lost) => Some(lost),
             None => Lost::set_apart(self, switch, &cut)?,

@@ -290,6 +290,15 @@ impl Attempt<'_> {
         }
     }
 
+    /// The role does not exist, or may not log in, or pg_hba.conf does not let it in.
+    fn hint_of_login(&self) -> String {
+        let user = self.parameters.user();
+        format!(
+            "It logged in as role \"{user}\": user=NAME in the connection string, or PGUSER, names another one; \
+             the server's pg_hba.conf says who may log in, and how."
+        )
+    }
+
     fn failure(
         &self,
         error: tokio_postgres::Error,
@@ -314,10 +323,12 @@ impl Attempt<'_> {
         }
         if error.code().is_some() {
             let is_final = error.code() != Some(&SqlState::CANNOT_CONNECT_NOW);
-            return Failure {
-                error: error.into(),
-                is_final,
-            };
+            let is_refused = error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+            let mut error = Error::from(error);
+            if is_refused && error.hint().is_empty() {
+                error = error.with_hint(self.hint_of_login());
+            }
+            return Failure { error, is_final };
         }
         let cause = cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
         Failure::passing(format!("could not connect to the {host}: {cause}"))

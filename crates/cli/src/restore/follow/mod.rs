@@ -176,7 +176,9 @@ async fn rounds(
     let stopped = |follower: &Follower<'_>| follower.stop.is_wanted();
     let mut refreshed = Instant::now();
     loop {
-        follower.refresh().await?;
+        if let Err(error) = follower.refresh().await {
+            return follower.again_or(error);
+        }
         if stopped(follower) {
             return Ok(End::Stopped);
         }
@@ -195,7 +197,7 @@ async fn rounds(
             let planned = follower.plan(plan, &round);
             let applied = replay.follow(Arc::new(planned), follower).await;
             if let Some(error) = follower.failed.take() {
-                return Err(error);
+                return follower.again_or(error);
             }
             follower.damage.is_in_round = applied.is_err();
             if applied? == Applied::Stopped {

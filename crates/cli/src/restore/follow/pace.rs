@@ -16,6 +16,7 @@ use super::kept;
 use super::options::Follow;
 use super::signals::Stop;
 use super::status::{Status, Voice};
+use super::End;
 use crate::error::{Error, Result};
 use crate::restore::plan::tail::{Round, Tail};
 use crate::restore::plan::Plan;
@@ -91,6 +92,19 @@ impl Follower<'_> {
         self.status.archive = Some((tail.end_lsn, tail.end_at));
         self.tail = Some(tail);
         looked
+    }
+
+    /// After an error of a look: where what was read is there no more, everything is looked at anew behind what is applied.
+    pub fn again_or(&self, error: Error) -> Result<End> {
+        if !self.tail.as_ref().is_some_and(|tail| tail.is_rewritten) {
+            return Err(error);
+        }
+        let place = match self.status.applied {
+            Some((lsn, _)) => format!("commit {lsn}"),
+            None => "the base".to_owned(),
+        };
+        self.voice.say(&format!("{error}: going on behind {place}"));
+        Ok(End::Again)
     }
 
     /// A plan of a round; what is the same in all is in `whole`.
@@ -212,13 +226,13 @@ impl Follower<'_> {
         let Some(ended) = &chain.info.ended else {
             return Ok(());
         };
-        let what = if tail.end_lsn > ended.last_lsn {
-            format!(
-                "what was read behind it, up to {}, is in the archive no more, and the copy may have it",
-                tail.end_lsn
-            )
-        } else {
-            "all of it is applied".to_owned()
+        let applied = self.status.applied.map(|(lsn, _)| lsn);
+        let beyond = applied.filter(|lsn| *lsn > ended.last_lsn);
+        let what = match beyond {
+            Some(lsn) => format!(
+                "the copy has commits behind that, up to {lsn}, which are not in the chain any more"
+            ),
+            None => "all of it is applied".to_owned(),
         };
         let message = format!(
             "chain-{number} has ended at {}, and {what}: {}",
@@ -228,9 +242,15 @@ impl Follower<'_> {
             Some(newer) => format!("chain-{newer} goes on, with a base of its own"),
             None => "A new chain has a base of its own".to_owned(),
         };
-        let hint = format!(
-            "{newer}: drop the database, and the same command begins anew there. Or --promote makes the copy a database of its own."
+        let mut hint = format!(
+            "{newer}: drop the database, and the same command begins anew there. Or --promote makes the copy a database of its own"
         );
+        hint.push_str(&match beyond {
+            Some(_) => format!(
+                ", with changes that the server which goes on never had. Without them: restore --chain {number} into a new database."
+            ),
+            None => ".".to_owned(),
+        });
         self.status.state = "ended";
         self.voice.tell(self.status)?;
         Err(Error::failed(message, hint))

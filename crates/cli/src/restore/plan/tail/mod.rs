@@ -3,6 +3,10 @@
 //! An open segment is read on where the look before has ended; once it is closed, it is read as a whole, against its
 //! checksum. A transaction that is still being written is none. Whatever was listed may have been closed, compressed or
 //! removed when it is read: whoever gets an error looks again.
+//!
+//! What was read may be in the chain no more: a server that was promoted goes on in it, and has cut off what is not in its
+//! history. Then nothing that was read counts, whether it is applied or not: whoever follows begins a new look behind the
+//! last commit that is applied.
 
 mod behind;
 mod read;
@@ -57,6 +61,8 @@ pub struct Tail {
     pub takes_unlisted: bool,
     /// A newer chain of the archive.
     pub newer: Option<u32>,
+    /// What was read is not what is there now: this look is of no use any more.
+    pub is_rewritten: bool,
 }
 
 /// An open segment, as far as it was read.
@@ -96,6 +102,7 @@ impl Tail {
             lost,
             takes_unlisted: false,
             newer: None,
+            is_rewritten: false,
         };
         tail.look(storage)?;
         let segments = &tail.chain.segments;
@@ -139,6 +146,16 @@ impl Tail {
         Error::no_such_moment(message, hint)
     }
 
+    /// What was read is there no more. Retention takes what is old: the new look finds that out.
+    fn rewritten(&mut self) -> Error {
+        self.is_rewritten = true;
+        let message = format!(
+            "the end of chain-{}, as it was read, is in the archive no more",
+            self.chain.number
+        );
+        Error::failed(message, "")
+    }
+
     /// Looks for what is new, and checks it.
     pub fn refresh(&mut self, storage: &dyn Storage) -> Result<()> {
         self.look(storage)?;
@@ -153,8 +170,13 @@ impl Tail {
         if let (Some(open), Some(first)) = (&self.open, news.first()) {
             // One that was only just begun may go when capture begins again.
             if open.name != first.name && open.behind.is_some() {
-                return Err(self.gone(self.end_lsn));
+                return Err(self.rewritten());
             }
+        }
+        let has_read =
+            self.before.is_some() || self.open.as_ref().is_some_and(|it| it.behind.is_some());
+        if news.is_empty() && has_read {
+            return Err(self.rewritten());
         }
         // What was begun, and has nothing yet, may go.
         let is_there = |planned: &Planned| {
@@ -168,7 +190,7 @@ impl Tail {
         self.waiting.retain(is_there);
         if let (Some((end, _)), Some(first), None) = (&self.before, news.first(), &self.open) {
             if Some(first.name) != at && first.start_lsn() != *end {
-                return Err(self.gone(*end));
+                return Err(self.rewritten());
             }
         }
         for segment in &news {

@@ -33,9 +33,12 @@ impl Tail {
         facts.ensure_listed(&place, segment)?;
         self.ensure_joins(segment, header, &place)?;
         let open = self.open.take().filter(|open| open.name == segment.name);
-        let read = open.and_then(|open| open.behind);
-        if read.is_some_and(|read| read.standing.offset() > facts.complete) {
-            self.read_again(segment.name);
+        if let Some(read) = open.and_then(|open| open.behind) {
+            let is_there = read.standing.offset() <= facts.complete
+                && read.reader(storage, &self.chain, segment)?.is_some();
+            if !is_there {
+                return Err(self.rewritten());
+            }
         }
         self.before = Some((
             facts.end_lsn,
@@ -79,11 +82,12 @@ impl Tail {
         }
         let behind = known.and_then(|open| open.behind.clone());
         if let Some(behind) = behind {
-            if let Some(input) = behind.reader(storage, &self.chain, segment)? {
-                let scanner = Scanner::going_on(input, &behind.standing);
-                if self.scan(storage, segment, scanner, Some(behind))? {
-                    return Ok(());
-                }
+            let Some(input) = behind.reader(storage, &self.chain, segment)? else {
+                return Err(self.rewritten());
+            };
+            let scanner = Scanner::going_on(input, &behind.standing);
+            if self.scan(storage, segment, scanner, Some(behind))? {
+                return Ok(());
             }
             self.read_again(segment.name);
         }

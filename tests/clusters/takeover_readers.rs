@@ -1,0 +1,302 @@
+//! "My reporting copy follows the archive; the primary died last night. Is the copy still the truth?" Who reads across a
+//! take-over: a copy that follows, the state as of a moment, the history, and a restore that is in the middle of it.
+
+use std::process::{Child, Stdio};
+
+use crate::following::Following;
+use crate::takeover::{alone, primary, promote, standby_of, wait_for_replay};
+use harness::{program_command, wait_until, Cluster};
+
+const TAKE_OVER: &str = "SELECT * FROM incr_setup(take_over => true)";
+const NUMBERS: &str = "SELECT string_agg(a::text, ',' ORDER BY a) FROM t";
+
+/// Positions behind the switch, in a segment that the copy has read to its end.
+fn positions_only_the_files_have(c: &Cluster) -> String {
+    c.sql("SELECT pg_switch_wal()");
+    c.flush();
+    c.sql("SELECT incr_rotate()");
+    c.sql("SELECT pg_switch_wal()");
+    c.flush()
+}
+
+#[test]
+fn a_copy_goes_on_when_only_what_it_does_not_have_was_cut_off() {
+    let c = primary();
+    let standby = standby_of(&c);
+    let target = Cluster::builder().start();
+    let mut following = Following::start(&c, &target, "copy", &[]);
+    following.wait_for(&c.flush());
+    alone(&standby);
+    let end = positions_only_the_files_have(&c);
+    following.wait_for(&end);
+    c.crash();
+    standby.start();
+    promote(&standby);
+    standby.sql("INSERT INTO t VALUES (1001)");
+    standby.sql(TAKE_OVER);
+    standby.sql("INSERT INTO t VALUES (1002)");
+    let all = standby.sql(NUMBERS);
+    assert!(all.ends_with("1001,1002"), "{all}");
+    standby.flush();
+    wait_until("the copy has what the new primary has", || {
+        target.sql_in("copy", NUMBERS) == all
+    });
+    let said = following.stop();
+    assert!(
+        said.contains(
+            "the end of chain-1, as it was read, is in the archive no more: going on behind"
+        ),
+        "{said}"
+    );
+    assert!(!said.contains("etention"), "{said}");
+    // A later run goes on as well.
+    standby.sql("INSERT INTO t VALUES (1003)");
+    let end = standby.flush();
+    let mut following = Following::start(&c, &target, "copy", &[]);
+    following.wait_for(&end);
+    following.stop();
+    assert_eq!(target.sql_in("copy", NUMBERS), standby.sql(NUMBERS));
+}
+
+#[test]
+fn a_copy_that_has_what_was_set_apart_says_so() {
+    let c = primary();
+    let standby = standby_of(&c);
+    let target = Cluster::builder().start();
+    let mut following = Following::start(&c, &target, "copy", &[]);
+    alone(&standby);
+    let known = c.sql(NUMBERS);
+    c.sql("INSERT INTO t VALUES (2001); SELECT incr_rotate(); INSERT INTO t VALUES (2002)");
+    let end = c.flush();
+    following.wait_for(&end);
+    c.crash();
+    standby.start();
+    promote(&standby);
+    standby.write_setting("pg_incrbackup.on_chain_break", "'rebase'");
+    standby.sql_in("postgres", "SELECT pg_reload_conf()");
+    standby.sql(TAKE_OVER);
+    let told = |said: &str| {
+        for part in [
+            "chain-1 has ended at ",
+            "the copy has commits behind that, up to ",
+            "which are not in the chain any more",
+            "2 transactions of the former primary are not in the history",
+            "lost-1",
+            "drop the database, and the same command begins anew",
+            "with changes that the server which goes on never had",
+            "restore --chain 1 into a new database",
+        ] {
+            assert!(said.contains(part), "{part} is not in: {said}");
+        }
+        assert!(!said.contains("etention"), "{said}");
+    };
+    let (status, said) = following.end();
+    assert_eq!(status, Some(1), "{said}");
+    told(&said);
+    // It is what it was, and whoever asks again is told the same.
+    assert_eq!(target.sql_in("copy", NUMBERS), format!("{known},2001,2002"));
+    let (status, said) = Following::start(&c, &target, "copy", &[]).end();
+    assert_eq!(status, Some(1), "{said}");
+    told(&said);
+    // As it says: what the chain has without them.
+    wait_until("another chain follows", || {
+        standby.health().starts_with("ok")
+    });
+    let restored = standby.restore(&["--chain", "1"]);
+    assert_eq!(standby.sql_in(&restored.database, NUMBERS), known);
+    target.sql_in("postgres", "DROP DATABASE copy");
+    standby.sql("INSERT INTO t VALUES (3001)");
+    let end = standby.flush();
+    let mut following = Following::start(&c, &target, "copy", &[]);
+    following.wait_for(&end);
+    following.stop();
+    assert_eq!(target.sql_in("copy", NUMBERS), standby.sql(NUMBERS));
+}
+
+/// What it has read, and not applied for its delay, is not applied later.
+#[test]
+fn a_delayed_copy_does_not_apply_what_was_set_apart() {
+    let c = primary();
+    let standby = standby_of(&c);
+    let target = Cluster::builder().start();
+    let known = c.sql(NUMBERS);
+    c.flush();
+    let following = Following::start(&c, &target, "copy", &["--delay", "25s"]);
+    wait_until("the copy has what is old enough", || {
+        target
+            .try_sql_in("copy", NUMBERS)
+            .is_ok_and(|numbers| numbers == known)
+    });
+    alone(&standby);
+    c.sql("INSERT INTO t VALUES (2001); SELECT incr_rotate(); INSERT INTO t VALUES (2002)");
+    c.flush();
+    wait_until("they are read", || {
+        following.status()["behind_bytes"].as_u64() > Some(0)
+    });
+    c.crash();
+    standby.start();
+    promote(&standby);
+    standby.sql(TAKE_OVER);
+    let (status, said) = following.end();
+    assert_eq!(status, Some(1), "{said}");
+    assert!(
+        said.contains("chain-1 has ended at ") && said.contains("all of it is applied"),
+        "{said}"
+    );
+    assert!(said.contains("lost-1"), "{said}");
+    assert_eq!(target.sql_in("copy", NUMBERS), known);
+}
+
+/// The numbers as of a moment, by the files.
+fn as_of(c: &Cluster, moment: &str) -> String {
+    c.sql(&format!(
+        "SET client_min_messages = warning; SELECT string_agg(a::text, ',' ORDER BY a) FROM incr_as_of(NULL::t, '{moment}')"
+    ))
+}
+
+/// The numbers that were ever inserted, by incr_changes().
+fn changes(c: &Cluster) -> String {
+    c.sql(
+        "SET client_min_messages = warning; SELECT string_agg(new->>'a', ',' ORDER BY (new->>'a')::int) \
+         FROM incr_changes('t') WHERE command = 'INSERT'",
+    )
+}
+
+fn history(c: &Cluster, number: &str) -> String {
+    c.sql(&format!(
+        "SET client_min_messages = warning; SELECT count(*) FROM incr_history('t', '{number}') WHERE operation = 'INSERT'"
+    ))
+}
+
+fn now(c: &Cluster) -> String {
+    c.sql("SELECT pg_sleep(0.01); SELECT clock_timestamp()")
+        .trim()
+        .to_owned()
+}
+
+#[test]
+fn states_and_history_go_across_the_switch() {
+    let c = primary();
+    let standby = standby_of(&c);
+    c.sql("INSERT INTO t VALUES (1000)");
+    let (before, known) = (c.flush(), c.sql(NUMBERS));
+    let then = now(&c);
+    wait_for_replay(&c, &standby);
+    alone(&standby);
+    positions_only_the_files_have(&c);
+    c.crash();
+    standby.start();
+    promote(&standby);
+    standby.sql(TAKE_OVER);
+    standby.sql("INSERT INTO t VALUES (3001)");
+    let (after, all) = (standby.flush(), standby.sql(NUMBERS));
+    for moment in [&before, &then] {
+        assert_eq!(as_of(&standby, moment), known, "{moment}");
+    }
+    standby.sql("DELETE FROM t WHERE a = 3001");
+    standby.flush();
+    assert_eq!(as_of(&standby, &after), all);
+    assert_eq!(changes(&standby), all);
+    assert_eq!(history(&standby, "1000"), "1");
+    assert_eq!(history(&standby, "3001"), "1");
+}
+
+#[test]
+fn states_and_history_have_nothing_of_what_was_set_apart() {
+    let c = primary();
+    let standby = standby_of(&c);
+    c.sql("INSERT INTO t VALUES (1000)");
+    let known = c.sql(NUMBERS);
+    c.flush();
+    let then = now(&c);
+    wait_for_replay(&c, &standby);
+    alone(&standby);
+    c.sql("INSERT INTO t VALUES (2001)");
+    let lost = now(&c);
+    c.sql("INSERT INTO t VALUES (2002)");
+    c.flush();
+    c.crash();
+    standby.start();
+    promote(&standby);
+    standby.write_setting("pg_incrbackup.on_chain_break", "'rebase'");
+    standby.sql_in("postgres", "SELECT pg_reload_conf()");
+    standby.sql(TAKE_OVER);
+    wait_until("another chain follows", || {
+        standby.health().starts_with("ok")
+    });
+    standby.sql("INSERT INTO t VALUES (3001)");
+    let (after, all) = (standby.flush(), standby.sql(NUMBERS));
+    assert_eq!(as_of(&standby, &after), all);
+    assert_eq!(as_of(&standby, &then), known);
+    // Between the end of one chain and the base of the next: no older state for it.
+    let error = standby.sql_error(&format!("SELECT * FROM incr_as_of(NULL::t, '{lost}')"));
+    assert!(error.text.contains("lost-1"), "{error}");
+    for number in ["2001", "2002"] {
+        assert_eq!(history(&standby, number), "0");
+    }
+    let changed = changes(&standby);
+    assert!(
+        changed.contains("1000") && changed.contains("3001") && !changed.contains("200"),
+        "{changed}"
+    );
+}
+
+/// A restore that was stopped by its first signal, in the middle of the files.
+struct Stopped(Child);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+#[test]
+fn a_restore_in_the_middle_of_a_cut_is_no_mix() {
+    let c = primary();
+    // Long enough to be met in the middle.
+    c.sql("CREATE TABLE big (a int PRIMARY KEY, b text); INSERT INTO big SELECT i, repeat('x', 200) FROM generate_series(1, 20000) i");
+    let standby = standby_of(&c);
+    let known = c.sql(NUMBERS);
+    alone(&standby);
+    c.sql("INSERT INTO t VALUES (2001); SELECT incr_rotate(); INSERT INTO t VALUES (2002); UPDATE big SET b = 'lost'");
+    c.flush();
+    c.crash();
+    standby.start();
+    promote(&standby);
+    let target = Cluster::builder().start();
+    let mut restore = program_command();
+    restore
+        .args(["restore", "--archive"])
+        .arg(c.database_directory());
+    restore.args(["--target", &target.conninfo("restored")]);
+    restore.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut restore = Stopped(restore.spawn().expect("the program can be run"));
+    let pid = restore.0.id().to_string();
+    wait_until("it has begun", || {
+        target.is_true("SELECT count(*) > 0 FROM pg_database WHERE datname LIKE 'restored%'")
+    });
+    c.signal(&pid, "STOP");
+    standby.write_setting("pg_incrbackup.on_chain_break", "'rebase'");
+    standby.sql_in("postgres", "SELECT pg_reload_conf()");
+    standby.sql(TAKE_OVER);
+    // It is not waited for for ever.
+    wait_until("another chain follows", || {
+        standby.health().starts_with("ok")
+    });
+    c.signal(&pid, "CONT");
+    let status = restore.0.wait().expect("it was started");
+    if status.success() {
+        // It had everything in its hands: then it is what the archive had when it began.
+        assert_eq!(
+            target.sql_in("restored", NUMBERS),
+            format!("{known},2001,2002")
+        );
+        assert_eq!(
+            target.sql_in("restored", "SELECT count(*) FROM big WHERE b = 'lost'"),
+            "20000"
+        );
+    } else {
+        assert!(target.try_sql_in("restored", "SELECT 1").is_err());
+    }
+}
