@@ -37,6 +37,17 @@ pub fn is_anothers(row: &mut Row, database: pg_sys::Oid) -> bool {
 /// What a server that could go on in the owner's chain waits for, or why it can't; `None` for any other.
 fn succession(database: pg_sys::Oid) -> Option<String> {
     let found = place::predecessor(database).ok()??;
+    if found.owner.is_none() {
+        return Some(match found.obstacle {
+            None => "It is a copy, and this server was promoted and can go on in its chain: SELECT * FROM incr_setup(take_over => \
+                     true), if the server that wrote it will not come back as primary."
+                .to_owned(),
+            Some(obstacle) => format!(
+                "It is a copy in whose chain this server cannot go on: {obstacle}. SELECT * FROM incr_setup(take_over => true) \
+                 begins a new chain."
+            ),
+        });
+    }
     let is_automatic = settings::take_over() == TakeOver::OnPromotion;
     if let Some(obstacle) = found.obstacle {
         return is_automatic.then(|| {

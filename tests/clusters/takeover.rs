@@ -10,10 +10,10 @@ use std::process::Command;
 const TAKE_OVER: &str = "SELECT * FROM incr_setup(take_over => true)";
 const OWNER_STEP: &str =
     "SELECT status, detail FROM incr_setup(take_over => true) s WHERE step = 'owner'";
-const NUMBERS: &str = "SELECT string_agg(a::text, ',' ORDER BY a) FROM t";
+pub const NUMBERS: &str = "SELECT string_agg(a::text, ',' ORDER BY a) FROM t";
 
 /// A primary whose standby keeps what its slots need.
-fn primary() -> Cluster {
+pub fn primary() -> Cluster {
     let c = Cluster::builder()
         .with_failpoints()
         .setting("autovacuum", "off")
@@ -28,7 +28,7 @@ fn primary() -> Cluster {
 }
 
 /// A standby of it that has the slot, and has received everything so far.
-fn standby_of(primary: &Cluster) -> Cluster {
+pub fn standby_of(primary: &Cluster) -> Cluster {
     let standby = Cluster::builder().with_failpoints().create();
     fs::remove_dir_all(standby.data_directory()).expect("it was never started");
     let mut copy = primary.installation().command("pg_basebackup");
@@ -73,7 +73,7 @@ fn copy_slot(from: &Cluster, to: &Cluster) {
         .arg(slots(to)));
 }
 
-fn wait_for_replay(primary: &Cluster, standby: &Cluster) {
+pub fn wait_for_replay(primary: &Cluster, standby: &Cluster) {
     let lsn = primary.sql("SELECT pg_current_wal_flush_lsn()");
     wait_until("the standby has all", || {
         standby.is_true(&format!(
@@ -82,13 +82,13 @@ fn wait_for_replay(primary: &Cluster, standby: &Cluster) {
     });
 }
 
-fn promote(standby: &Cluster) {
+pub fn promote(standby: &Cluster) {
     standby.sql("SELECT pg_promote()");
     standby.wait_for_connections();
 }
 
 /// The primary loses its standby: what it writes from now on is only there.
-fn alone(standby: &Cluster) {
+pub fn alone(standby: &Cluster) {
     standby.stop();
 }
 
