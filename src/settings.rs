@@ -22,7 +22,8 @@ pub use self::base::{
     dump_conninfo, retention,
 };
 pub use self::choices::{
-    BaseFormat, Confirm, KeylessTables, LagAction, OnChainBreak, OnLogError, OnTimeout, Reader, TakeOver,
+    BaseFormat, Confirm, KeylessTables, LagAction, OnChainBreak, OnLogError, OnTimeout, Reader,
+    TakeOver,
 };
 pub use self::drills::{
     drill_conninfo, drill_directory, drill_max_age, drill_schedule, drill_timeout,

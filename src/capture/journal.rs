@@ -16,14 +16,14 @@ use pgrx::prelude::*;
 
 use super::error::{CaptureError, Result};
 use super::losses::Losses;
+use crate::offsite;
 use crate::output_plugin::frame::{self, Frame};
 use crate::pg::server::{signals, title};
 use crate::pg::types::xid;
 use crate::place::Owned;
+use crate::settings::{self, Confirm};
 use crate::status::{self, DatabaseStatus};
 use crate::workers::shutdown;
-use crate::settings::{self, Confirm};
-use crate::offsite;
 
 /// With `fsync_interval` 0, fsync at the latest after this much time or text.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);

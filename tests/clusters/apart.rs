@@ -27,7 +27,10 @@ impl Page {
         let text = block.expect("the page has it").text;
         let text = text
             .replace("\"$(hostname)\"", node)
-            .replace("/etc/pg_incrbackup/place", &self.root.join("place").display().to_string())
+            .replace(
+                "/etc/pg_incrbackup/place",
+                &self.root.join("place").display().to_string(),
+            )
             .replace("/mnt/backup", &self.place().display().to_string())
             .replace(
                 "/var/backups/postgresql",
@@ -44,7 +47,10 @@ impl Page {
     }
 
     fn archive_command(&self, node: &str) -> String {
-        format!("'sh {} {node} put %p %f'", self.root.join("place").display())
+        format!(
+            "'sh {} {node} put %p %f'",
+            self.root.join("place").display()
+        )
     }
 
     /// What Patroni does on the promoted node.
@@ -56,7 +62,9 @@ impl Page {
         shell.env("PATH", format!("{}:{path}", bin.display()));
         shell.env("PGHOST", standby.root());
         shell.envs([("PGPORT", "5432"), ("PGUSER", "postgres")]);
-        run(shell.arg(script).args(["on_role_change", "primary", "shop"]));
+        run(shell
+            .arg(script)
+            .args(["on_role_change", "primary", "shop"]));
     }
 
     fn database(&self, c: &Cluster) -> PathBuf {
@@ -94,13 +102,20 @@ fn nodes(confirm: &str) -> (Page, Cluster, Cluster) {
     };
     run(c.installation().command("mkdir").arg(page.place()));
     let place = page.script("One writer", "node1", &c);
-    run(c.installation().command("sh").arg(place).args(["node1", "take"]));
+    run(c
+        .installation()
+        .command("sh")
+        .arg(place)
+        .args(["node1", "take"]));
     c.write_setting("pg_incrbackup.confirm", confirm);
     if confirm == "archived" {
         // The slot must move before the standby is there.
         c.write_setting("pg_incrbackup.rotate_interval", "1");
     }
-    c.set("pg_incrbackup.archive_command", &page.archive_command("node1"));
+    c.set(
+        "pg_incrbackup.archive_command",
+        &page.archive_command("node1"),
+    );
     wait_for_archive(&c);
     let standby = standby_of(&c);
     c.set("pg_incrbackup.rotate_interval", "3600");
@@ -108,7 +123,10 @@ fn nodes(confirm: &str) -> (Page, Cluster, Cluster) {
     let own = format!("'{}'", standby.archive_directory().display());
     standby.write_setting("pg_incrbackup.directory", &own);
     standby.write_setting("pg_incrbackup.rotate_interval", "3600");
-    standby.set("pg_incrbackup.archive_command", &page.archive_command("node2"));
+    standby.set(
+        "pg_incrbackup.archive_command",
+        &page.archive_command("node2"),
+    );
     (page, c, standby)
 }
 
@@ -118,7 +136,8 @@ fn close_and_copy(c: &Cluster) {
     wait_for_archive(c);
 }
 
-const CONFIRMED: &str = "(SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_type = 'logical')";
+const CONFIRMED: &str =
+    "(SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_type = 'logical')";
 
 fn is_confirmed(c: &Cluster, lsn: &str) -> bool {
     c.is_true(&format!("SELECT {CONFIRMED} >= '{lsn}'"))
@@ -127,7 +146,9 @@ fn is_confirmed(c: &Cluster, lsn: &str) -> bool {
 /// Inserts numbers, one each transaction, until the server is gone.
 fn insert_until_it_dies(c: &Cluster, first: u32) {
     for number in first.. {
-        if c.try_sql(&format!("INSERT INTO t VALUES ({number})")).is_err() {
+        if c.try_sql(&format!("INSERT INTO t VALUES ({number})"))
+            .is_err()
+        {
             return;
         }
     }
@@ -174,20 +195,14 @@ fn the_chain_of_the_place_goes_on_from_the_promoted_node() {
     page.assert_sound(&standby);
     assert!(!page.database(&standby).join("chain-2").exists());
     assert!(!page.chain_json(&standby).contains("\"reason\""));
-    // What was copied before is not copied again.
-    let copied = standby.sql("SELECT detail FROM incr_status() WHERE worker = 'archiver'");
-    let segments = fs::read_dir(page.database(&standby).join("chain-1/incremental"));
-    let segments = segments.expect("it is there").count();
-    let count: usize = copied.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
-    assert!((1..segments).contains(&count), "{copied} of {segments}");
-
     // The former primary comes back, and believes that it is one.
     c.start();
     c.sql("INSERT INTO t VALUES (5001)");
     c.flush();
     c.sql("SELECT incr_rotate()");
     wait_until("it is refused", || c.health().contains("belongs to node2"));
-    assert!(c.health().contains("the copies end at") || c.health().contains("waiting for archive_command"));
+    let health = c.health();
+    assert!(health.contains("waiting for archive_command"), "{health}");
     standby.sql("INSERT INTO t VALUES (1004)");
     close_and_copy(&standby);
     assert!(!has(&page.database(&standby), "5001"));
@@ -256,7 +271,10 @@ fn what_the_place_has_and_the_promoted_node_lacks_is_set_apart_there() {
     standby.sql("INSERT INTO t VALUES (3002)");
     close_and_copy(&standby);
     assert_eq!(page.restore(&standby, "again", &[]), standby.sql(NUMBERS));
-    assert_eq!(page.restore(&standby, "first_again", &["--chain", "1"]), known);
+    assert_eq!(
+        page.restore(&standby, "first_again", &["--chain", "1"]),
+        known
+    );
 }
 
 /// Nobody overwrites what the place has, nor waits for ever without saying so.
@@ -283,7 +301,9 @@ fn the_slot_waits_for_the_copies_and_an_idle_database_does_not_hold_it() {
     c.sql("INSERT INTO t VALUES (1)");
     let first = c.flush();
     c.sql("SELECT incr_rotate()");
-    wait_until("the command fails", || c.health().contains("archive_command failed"));
+    wait_until("the command fails", || {
+        c.health().contains("archive_command failed")
+    });
     assert_eq!(c.sql(&format!("SELECT {CONFIRMED}")), before);
     // The files go on, and a restart does not write again what they have.
     c.restart();
@@ -296,7 +316,10 @@ fn the_slot_waits_for_the_copies_and_an_idle_database_does_not_hold_it() {
     fs::write(&ready, "").expect("it can be written");
     wait_until("it is confirmed", || is_confirmed(&c, &first));
     // Nothing happens in this database any more.
-    c.sql_in("postgres", "CREATE TABLE other (a int); INSERT INTO other VALUES (1)");
+    c.sql_in(
+        "postgres",
+        "CREATE TABLE other (a int); INSERT INTO other VALUES (1)",
+    );
     let other = c.sql_in("postgres", "SELECT pg_current_wal_lsn()");
     wait_until("the slot moves on", || is_confirmed(&c, &other));
     c.assert_restores();

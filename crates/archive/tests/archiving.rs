@@ -645,8 +645,9 @@ fn what_is_replaced_is_marked_in_the_copy_before_its_replacement_comes() {
     // Where the next server goes on: a copy of the copy, with no more than it has.
     let next = Place::new();
     fs::remove_dir_all(next.database.path()).unwrap();
-    let copied = Command::new("cp").arg("-a").arg(copy.database().path());
-    assert!({ copied }.arg(next.database.path()).status().unwrap().success());
+    let paths = [copy.database(), next.database.clone()].map(|d| d.path().to_owned());
+    let copied = Command::new("cp").arg("-a").args(paths).status().unwrap();
+    assert!(copied.success());
     archiving::note_copied(&next.database).unwrap();
     archiving::note_copied(&next.database).unwrap();
     let chain = next.database.latest_chain().unwrap().unwrap();

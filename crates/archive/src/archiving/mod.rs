@@ -19,8 +19,8 @@
 mod command;
 mod idle;
 mod notes;
-mod todo;
 mod own_copy;
+mod todo;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;

@@ -297,12 +297,7 @@ impl List<'_> {
     }
 
     /// The manifest of the copy, of what the copy has before this pass.
-    fn manifest(
-        &mut self,
-        chain: &ChainDir,
-        entries: &[Entry],
-        served: Option<u32>,
-    ) -> Result<()> {
+    fn manifest(&mut self, chain: &ChainDir, entries: &[Entry], served: Option<u32>) -> Result<()> {
         let database = self.database;
         let name = |file: &str| name_of(database, chain, file);
         let before = self.items.len();
@@ -347,9 +342,8 @@ impl List<'_> {
         let segments = entries
             .iter()
             .filter(|entry| entry.kind == Kind::Incremental && !entry.is_gone());
-        let taken = segments.take_while(|entry| {
-            is_archived(self.database, self.notes, chain, entry).is_some()
-        });
+        let taken = segments
+            .take_while(|entry| is_archived(self.database, self.notes, chain, entry).is_some());
         let begin = chain.info.slot_start_lsn;
         Reach {
             chain: chain.number,
