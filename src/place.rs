@@ -111,11 +111,15 @@ pub fn claim(database: pg_sys::Oid, name: &str, to: To) -> Result<Owned, Failure
     open(database, name, to)
 }
 
-/// What this server finds if another one owns the archive of a database that it has the slot of.
+/// What this server finds if another one owns the archive of a database that it has the slot of, or if the directory is a copy
+/// of what another one wrote.
 #[derive(Clone, Debug)]
 pub struct Predecessor {
     pub directory: DatabaseDir,
-    pub owner: Owner,
+    /// `None` for a copy that archive_command made: it has no owner.
+    pub owner: Option<Owner>,
+    /// The timeline of the owner, or of the files.
+    pub timeline: u32,
     /// What this server lacks to go on in the owner's chain; `None` if nothing.
     pub obstacle: Option<String>,
     /// This server was promoted from the owner's timeline: if it can't go on in the chain, it can begin another.
@@ -135,19 +139,22 @@ pub fn predecessor(database: pg_sys::Oid) -> Result<Option<Predecessor>, Failure
     let Some(directory) = find(database)? else {
         return Ok(None);
     };
-    let Some(owner) = owner::read(directory.path())? else {
-        return Ok(None);
-    };
     let claim = claim_of(database, To::Write);
     if claim::ensure_may_write(&directory, &this_server(), claim).is_ok() {
         return Ok(None);
     }
-    let obstacle = obstacle(database, &directory, &owner)?;
-    let is_ours = owner.identity.system_identifier == server::system_identifier()
-        && left(owner.identity.timeline).is_some();
+    let owner = owner::read(directory.path())?;
+    let (timeline, system_identifier) = match (&owner, directory.latest_chain()?) {
+        (Some(owner), _) => (owner.identity.timeline, owner.identity.system_identifier),
+        (None, Some(chain)) => (chain.last_timeline()?, chain.info.system_identifier),
+        (None, None) => return Ok(None),
+    };
+    let obstacle = obstacle(database, &directory, timeline, system_identifier)?;
+    let is_ours = system_identifier == server::system_identifier() && left(timeline).is_some();
     Ok(Some(Predecessor {
         directory,
         owner,
+        timeline,
         obstacle,
         is_ours,
     }))
@@ -161,14 +168,14 @@ fn left(timeline: u32) -> Option<Lsn> {
     }
 }
 
-/// Why this server can't go on where `owner` has ended.
+/// Why this server can't go on where the owner, which was on timeline `theirs`, has ended.
 fn obstacle(
     database: pg_sys::Oid,
     directory: &DatabaseDir,
-    owner: &Owner,
+    theirs: u32,
+    system_identifier: u64,
 ) -> Result<Option<String>, Failure> {
-    let theirs = owner.identity.timeline;
-    if owner.identity.system_identifier != server::system_identifier() {
+    if system_identifier != server::system_identifier() {
         return Ok(Some("its owner is of another cluster".to_owned()));
     }
     if left(theirs).is_none() {

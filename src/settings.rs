@@ -22,12 +22,13 @@ pub use self::base::{
     dump_conninfo, retention,
 };
 pub use self::choices::{
-    BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, OnTimeout, Reader, TakeOver,
+    BaseFormat, Confirm, KeylessTables, LagAction, OnChainBreak, OnLogError, OnTimeout, Reader,
+    TakeOver,
 };
 pub use self::drills::{
     drill_conninfo, drill_directory, drill_max_age, drill_schedule, drill_timeout,
 };
-pub use self::offsite::{archive_command, offsite, Offsite};
+pub use self::offsite::{archive_command, confirm, offsite, Offsite};
 pub use self::succession::{take_over, take_over_delay};
 pub use self::synchronous::{synchronous, synchronous_on_timeout, synchronous_timeout};
 use crate::pg;
@@ -293,6 +294,7 @@ pub struct AtStart {
     copy_threshold: u32,
     old_values: bool,
     failover: bool,
+    confirm: Confirm,
 }
 
 /// The current values of [`AtStart`].
@@ -304,6 +306,7 @@ pub fn at_start() -> AtStart {
         copy_threshold: copy_threshold(),
         old_values: old_values(),
         failover: failover(),
+        confirm: confirm(),
     }
 }
 

@@ -206,6 +206,10 @@ fn archiver_row(entry: &DatabaseStatus) -> StatusRow {
             format!("{files} waiting, the oldest for {age} s; {archived} archived")
         }
     };
+    let detail = match offsite.reach {
+        0 => detail,
+        reach => format!("{detail}; the copies end at {}", archive::Lsn(reach)),
+    };
     let error = if offsite.error.is_empty() {
         offsite.compression_error.get()
     } else {

@@ -16,13 +16,14 @@ use pgrx::prelude::*;
 
 use super::error::{CaptureError, Result};
 use super::losses::Losses;
+use crate::offsite;
 use crate::output_plugin::frame::{self, Frame};
 use crate::pg::server::{signals, title};
 use crate::pg::types::xid;
 use crate::place::Owned;
+use crate::settings::{self, Confirm};
 use crate::status::{self, DatabaseStatus};
 use crate::workers::shutdown;
-use crate::{offsite, settings};
 
 /// With `fsync_interval` 0, fsync at the latest after this much time or text.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -293,17 +294,37 @@ impl Journal {
 
     /// Closes the open segment if it is old enough; between transactions.
     pub fn rotate_if_old(&mut self) -> Result<()> {
-        if !self.appender.is_empty() && self.is_rotation_due() {
+        let is_worth_it = match settings::confirm() {
+            Confirm::Fsync => !self.appender.is_empty(),
+            Confirm::Archived => self.appender.has_moved(),
+        };
+        if is_worth_it && self.is_rotation_due() {
             self.rotate()?;
         }
         Ok(())
+    }
+
+    /// Up to where the copies of archive_command have what the files have; 0 as long as nobody knows whether the files are of
+    /// this server's history.
+    pub fn archived_lsn(&self) -> Lsn {
+        if self.expected.is_some() {
+            return Lsn(0);
+        }
+        let offsite = status::read(self.database).unwrap_or_default().offsite;
+        let reach = Some(offsite.reach).filter(|_| offsite.reach_chain == self.chain.number);
+        Lsn(reach.unwrap_or_default()).min(self.durable_lsn())
     }
 
     /// Closes the open segment, unless it is empty. Everything written is durable afterwards.
     pub fn rotate(&mut self) -> Result<Option<String>> {
         self.ensure_owned()?;
         self.losses.note(self.database)?;
-        let closed = self.appender.rotate(xid::next())?;
+        let closed = if settings::confirm() == Confirm::Archived {
+            // An idle database's slot must move too, and only what is closed is archived.
+            self.appender.rotate_moved(xid::next())?
+        } else {
+            self.appender.rotate(xid::next())?
+        };
         if closed.is_some() {
             self.note_synced();
             offsite::want(self.database);

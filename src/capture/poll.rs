@@ -27,7 +27,7 @@ use super::standby_wait::StandbyWait;
 use super::stream::{self, POSITION_INTERVAL};
 use crate::pg::decoding::standbys::Standbys;
 use crate::pg::server::{self, query};
-use crate::settings;
+use crate::settings::{self, Confirm};
 use crate::status::DatabaseStatus;
 use crate::workers::shutdown;
 
@@ -63,6 +63,12 @@ impl PollReader {
         plugin_name: &str,
         mut journal: Journal,
     ) -> Result<Self> {
+        if settings::confirm() == Confirm::Archived {
+            // A peek returns from the start what was not consumed.
+            return Err(CaptureError::off(
+                "pg_incrbackup.confirm = archived needs pg_incrbackup.reader = stream",
+            ));
+        }
         let (options, translator) = foreign::plugin_options(plugin_name)?;
         let confirmed = confirmed_lsn(slot)?;
         stream::ensure_no_gap(confirmed.0, journal.last_lsn())?;

@@ -23,7 +23,7 @@ use super::standby_wait::StandbyWait;
 use crate::pg::decoding::decoder::{Decoder, Step};
 use crate::pg::decoding::{direct, moved_sequences};
 use crate::pg::server;
-use crate::settings;
+use crate::settings::{self, Confirm};
 use crate::status::{self, DatabaseStatus};
 use crate::workers::shutdown;
 
@@ -175,6 +175,9 @@ impl StreamReader {
         }
         self.journal.borrow_mut().rotate_if_old()?;
         self.publish_durable()?;
+        if settings::confirm() == Confirm::Archived {
+            self.confirm_archived()?;
+        }
         if self.last_position.elapsed() >= POSITION_INTERVAL {
             self.move_idle_slot()?;
         }
@@ -214,8 +217,22 @@ impl StreamReader {
         self.journal.borrow().ensure_whole()?;
         self.publish_durable()?;
         pass("slot: confirm").map_err(CaptureError::system("confirm to the slot"))?;
-        self.decoder.confirm(durable.0);
+        match settings::confirm() {
+            Confirm::Fsync => self.decoder.confirm(durable.0),
+            Confirm::Archived => self.confirm_archived()?,
+        }
         pass("slot: confirmed").map_err(CaptureError::system("go on after confirming"))
+    }
+
+    /// Confirms what the copies of archive_command have. All of that is in closed segments.
+    fn confirm_archived(&mut self) -> Result<()> {
+        let archived = self.journal.borrow().archived_lsn();
+        if archived.0 > self.decoder.confirmed() {
+            self.journal.borrow().ensure_whole()?;
+            self.journal.borrow().ensure_owned()?;
+            self.decoder.confirm(archived.0);
+        }
+        Ok(())
     }
 
     /// Nothing was written for a while: a position comment lets the slot advance nevertheless.

@@ -112,7 +112,8 @@ fn capture_to(
         }),
         _ => None,
     };
-    let opened = chain.open_for_append(identity(database, switch)?, confirmed);
+    let identity = identity(database, switch)?;
+    let opened = chain.open_for_append_while(identity, confirmed, &|| owned.ensure_held());
     if let Err(
         error @ (archive::Error::KeptAside { .. }
         | archive::Error::SetApart { .. }

@@ -1,11 +1,10 @@
 //! The state of compression and archive_command.
 
-use archive::counted;
-use archive::time;
+use archive::{counted, time, Lsn};
 
 use super::{pretty_bytes, Level, Row};
-use crate::settings;
-use crate::status::OffsiteStatus;
+use crate::settings::{self, Confirm};
+use crate::status::{self, OffsiteStatus};
 
 /// Files that archive_command has not archived yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +21,14 @@ pub fn judge(row: &mut Row, offsite: &OffsiteStatus) {
         let reason = format!("a closed segment could not be compressed: {error}");
         row.because(Level::Warning, reason);
     }
+    let waits = settings::confirm() == Confirm::Archived;
     if settings::archive_command().is_none() {
+        if waits {
+            row.because(
+                Level::Critical,
+                "pg_incrbackup.confirm = archived, and archive_command is empty: the slot is not confirmed, and retains all WAL",
+            );
+        }
         return;
     }
     let age_micros = match offsite.oldest_at {
@@ -35,8 +41,13 @@ pub fn judge(row: &mut Row, offsite: &OffsiteStatus) {
         age_micros,
     };
     row.archive_lag = Some(lag);
+    let behind = match behind(row, offsite) {
+        Some(behind) if waits => format!("; {behind}, and the slot retains the WAL of that"),
+        Some(behind) => format!("; {behind}"),
+        None => String::new(),
+    };
     let waiting = format!(
-        "{} with {} waiting for archive_command, the oldest for {} s",
+        "{} with {} waiting for archive_command, the oldest for {} s{behind}",
         counted(lag.files, "file"),
         pretty_bytes(lag.bytes),
         age_micros / 1_000_000
@@ -55,4 +66,16 @@ pub fn judge(row: &mut Row, offsite: &OffsiteStatus) {
         ),
         _ => {}
     }
+}
+
+/// How far the copies are behind the files, in words; `None` if nobody has looked yet.
+fn behind(row: &Row, offsite: &OffsiteStatus) -> Option<String> {
+    let end = status::read(row.database_oid)?.durable_lsn;
+    (offsite.reach != 0 && end > offsite.reach).then(|| {
+        format!(
+            "the copies end at {}, {} of WAL before the files",
+            Lsn(offsite.reach),
+            pretty_bytes(end - offsite.reach)
+        )
+    })
 }

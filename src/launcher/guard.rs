@@ -18,7 +18,7 @@ use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, title, transaction};
 use crate::place;
-use crate::settings::{self, LagAction, OnChainBreak};
+use crate::settings::{self, Confirm, LagAction, OnChainBreak};
 use crate::status::{self, Phase};
 use crate::workers::{doubled, has_slot, slot_name};
 
@@ -93,6 +93,11 @@ impl Guard {
             return;
         };
         let read = status::read(database).map_or(0, |entry| entry.read_lsn);
+        // What is read and not confirmed holds the WAL all the same.
+        let read = match settings::confirm() {
+            Confirm::Fsync => read,
+            Confirm::Archived => 0,
+        };
         let at = (position.restart_lsn, position.confirmed_lsn, read);
         let now = Instant::now();
         let seen = self

@@ -109,6 +109,10 @@ impl Succession {
         let Some(predecessor) = found else {
             return Ok(false);
         };
+        // A copy that somebody has put there: no lock says whether its writer still runs.
+        let Some(owner) = &predecessor.owner else {
+            return Ok(false);
+        };
         let job = if predecessor.obstacle.is_none() {
             Job::GoOn
         } else if predecessor.is_ours && settings::on_chain_break() == OnChainBreak::Rebase {
@@ -127,7 +131,7 @@ impl Succession {
                     &format!(
                         "the archive belongs to {}; this server, which was promoted, does not take it over by itself: other \
                          hosts do not see the locks in the archive ({why})",
-                        predecessor.owner.identity
+                        owner.identity
                     ),
                 );
             }
@@ -140,7 +144,7 @@ impl Succession {
                 &format!(
                     "the archive belongs to {}; this server, which was promoted, takes it over when no process of \
                      that one has held its lock for {} s (pg_incrbackup.take_over_delay)",
-                    predecessor.owner.identity,
+                    owner.identity,
                     delay.as_secs()
                 ),
             );

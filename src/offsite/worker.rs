@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use archive::archiving::{self, Archiver, Item, Lag};
+use archive::archiving::{self, Archiver, Item, Lag, Reach};
 use archive::compression::{self, Compression, Outcome};
 use archive::layout::SegmentName;
 use archive::time;
@@ -13,7 +13,7 @@ use super::{command, update};
 use crate::pg::failure::Failure;
 use crate::pg::server::{process, signals, transaction};
 use crate::place::{self, Owned};
-use crate::settings::{self, Offsite};
+use crate::settings::{self, Confirm, Offsite};
 use crate::status::{self, OffsitePhase};
 use crate::workers;
 
@@ -136,6 +136,7 @@ fn archive(
     loop {
         let look = archiver.look(how, failed)?;
         note_lag(look.lag);
+        note_reach(look.reach);
         let Some(next) = &look.next else {
             return match look.missing.first() {
                 Some(file) => Err(missing(file)),
@@ -149,6 +150,7 @@ fn archive(
             command::run(command, item)?;
             archiver.note(item)?;
             note_taken(item);
+            note_reach(item.reach);
             lag.files -= 1;
             lag.bytes -= item.bytes;
             // Only a new pass determines that nothing is left.
@@ -157,6 +159,22 @@ fn archive(
                 ..lag
             });
         }
+    }
+}
+
+/// Capture may confirm so far, if it waits for that.
+fn note_reach(reach: Option<Reach>) {
+    let Some(reach) = reach else {
+        return;
+    };
+    let is_new = status::update_existing(database(), |entry| {
+        let offsite = &mut entry.offsite;
+        let before = (offsite.reach_chain, offsite.reach);
+        (offsite.reach_chain, offsite.reach) = (reach.chain, reach.lsn.0);
+        before != (reach.chain, reach.lsn.0)
+    });
+    if is_new == Some(true) && settings::confirm() == Confirm::Archived {
+        workers::wake_capture(database());
     }
 }
 

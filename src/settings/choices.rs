@@ -13,6 +13,17 @@ pub enum Reader {
     Poll,
 }
 
+/// What has to have a transaction before the slot is confirmed up to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum Confirm {
+    /// The files, fsynced.
+    #[name = c"fsync"]
+    Fsync,
+    /// The place to which archive_command copies them.
+    #[name = c"archived"]
+    Archived,
+}
+
 /// How UPDATE and DELETE on tables without a key are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum KeylessTables {

@@ -4,11 +4,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use archive::compression::Compression;
 
-use super::{bytes, text, Text};
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+use super::{bytes, text, Confirm, Text};
 use crate::pg;
 
 static COMPRESSION: Text = Text::new(Some(c"zstd"));
 static ARCHIVE_COMMAND: Text = Text::new(Some(c""));
+static CONFIRM: GucSetting<Confirm> = GucSetting::<Confirm>::new(Confirm::Fsync);
 
 pub(super) fn define() {
     pg::server::guc::define_compression(
@@ -24,6 +27,15 @@ pub(super) fn define() {
         c"%p is its path, %f its name below pg_incrbackup.directory. It is retried until it exits with status \
         0; until then retention removes nothing. Empty: nothing is copied.",
         &ARCHIVE_COMMAND,
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_incrbackup.confirm",
+        c"Selects what must have a transaction before the slot is confirmed up to it.",
+        c"fsync: the files; archived: the place to which archive_command copies closed files. Then another server can go on \
+        from there without a gap, and the slot retains the WAL of what is not there yet.",
+        &CONFIRM,
+        GucContext::Sighup,
+        GucFlags::default(),
     );
 }
 
@@ -57,6 +69,11 @@ pub fn offsite() -> Offsite {
 fn compression() -> Compression {
     // The check hook rejects everything else.
     text(&COMPRESSION).parse().unwrap_or_default()
+}
+
+/// What must have a transaction before the slot is confirmed up to it.
+pub fn confirm() -> Confirm {
+    CONFIRM.get()
 }
 
 /// The command as bytes of no known encoding; `None`: nothing is copied.

@@ -41,6 +41,9 @@ pub struct OffsiteStatus {
     pub files: u64,
     pub bytes: u64,
     pub oldest_at: i64,
+    /// The chain that is written, and up to where it is complete in the place of the copies; 0: not known yet.
+    pub reach_chain: u32,
+    pub reach: u64,
     /// Number of files archived by archive_command since the server's start, and the last of them.
     pub archived: u64,
     pub archived_at: i64,

@@ -1,5 +1,6 @@
 //! What users fear, one file per fear, on real clusters of the PostgreSQL that `PGVER` names.
 
+mod apart;
 mod as_of;
 mod attacks;
 mod attacks_files;

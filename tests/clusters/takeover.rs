@@ -10,7 +10,7 @@ use std::process::Command;
 const TAKE_OVER: &str = "SELECT * FROM incr_setup(take_over => true)";
 const OWNER_STEP: &str =
     "SELECT status, detail FROM incr_setup(take_over => true) s WHERE step = 'owner'";
-const NUMBERS: &str = "SELECT string_agg(a::text, ',' ORDER BY a) FROM t";
+pub const NUMBERS: &str = "SELECT string_agg(a::text, ',' ORDER BY a) FROM t";
 
 /// A primary whose standby keeps what its slots need.
 pub fn primary() -> Cluster {

@@ -224,7 +224,7 @@ pub fn hold(
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Decision {
     /// It is the owner.
     Keep,
@@ -236,7 +236,7 @@ enum Decision {
 
 fn decide(database: &DatabaseDir, server: &Server, claim: Claim) -> Result<Decision> {
     let Some(owner) = owner::read(database.path())? else {
-        return adopt(database, claim);
+        return adopt(database, server, claim);
     };
     let (mine, owners) = (&server.identity, &owner.identity);
     if mine == owners {
@@ -256,12 +256,19 @@ fn decide(database: &DatabaseDir, server: &Server, claim: Claim) -> Result<Decis
     }
 }
 
-/// A directory of a version without owners belongs to the server with the slot of its open chain.
-fn adopt(database: &DatabaseDir, claim: Claim) -> Result<Decision> {
+/// A directory of a version without owners, or a copy that archive_command made, belongs to the server with the slot of its
+/// open chain. If that server has left the timeline of the files, it was promoted: somebody has to say that it goes on.
+fn adopt(database: &DatabaseDir, server: &Server, claim: Claim) -> Result<Decision> {
     let latest = database.latest_chain()?;
     let open = latest.filter(|chain| chain.info.ended.is_none());
+    let timeline = match &open {
+        Some(chain) if claim.has_slot => Some(chain.last_timeline()?),
+        _ => None,
+    };
+    let former = timeline.filter(|timeline| *timeline < server.identity.timeline);
     match (open, claim.to) {
-        _ if claim.has_slot => Ok(Decision::Write),
+        (Some(_), To::GoOnFrom(timeline)) if former == Some(timeline) => Ok(Decision::GoOn),
+        _ if claim.has_slot && former.is_none() => Ok(Decision::Write),
         (Some(_), To::TakeOver) => Ok(Decision::TakeOver),
         (None, To::Begin | To::TakeOver) => Ok(Decision::Write),
         (open, _) => Err(Error::NoOwner {
@@ -286,17 +293,20 @@ fn become_owner(
         None => database.latest_chain()?.map(|chain| chain.number),
     };
     let since = time::now();
+    let went_on_from = match (decided, claim.to) {
+        (Decision::GoOn, To::GoOnFrom(timeline)) => Some(timeline),
+        (Decision::Keep | Decision::Write, _) => {
+            before.as_ref().and_then(|before| before.went_on_from)
+        }
+        _ => None,
+    };
     let owner = Owner {
         identity,
         database_oid,
         since,
         chain,
         directory: owner::name_of(database.path()),
-        went_on_from: before.as_ref().and_then(|before| match decided {
-            Decision::GoOn => Some(before.identity.timeline),
-            Decision::Keep | Decision::Write => before.went_on_from,
-            Decision::TakeOver => None,
-        }),
+        went_on_from,
     };
     match decided {
         Decision::Keep

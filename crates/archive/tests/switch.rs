@@ -407,3 +407,43 @@ fn a_reader_is_not_waited_for_for_ever() {
         "{waited:?}"
     );
 }
+
+/// To find what is behind the switch may take long, and another server takes over meanwhile.
+#[test]
+fn who_has_lost_the_archive_changes_nothing_that_is_in_the_chain() {
+    for is_closed in [false, true] {
+        let place = Place::new();
+        with_lost(&place, is_closed);
+        let before = contents(&place);
+        // At the first look, and at each later one.
+        for number in 1..=3 {
+            let looks = std::cell::Cell::new(0);
+            let ensure_held = || {
+                looks.set(looks.get() + 1);
+                if looks.get() < number {
+                    return Ok(());
+                }
+                Err(Error::LostHold {
+                    path: place.chain.path.clone(),
+                    owner: "another".to_owned(),
+                })
+            };
+            let opened = support::unlocked(|| {
+                looks.set(0);
+                let identity = promoted(0x2180);
+                place
+                    .chain
+                    .open_for_append_while(identity, Lsn(0), &ensure_held)
+            });
+            let error = opened.err().unwrap();
+            assert!(matches!(error, Error::LostHold { .. }), "{error}");
+            let mut after = contents(&place);
+            after.retain(|(path, _)| !path.to_string_lossy().contains("/lost-1/"));
+            // Before the third look the open segment is shortened.
+            assert!(number == 3 || after == before, "look {number}");
+            assert!(number > 1 || contents(&place) == before);
+        }
+        let again = go_on(&place, 0x2180).err().unwrap();
+        assert!(matches!(again, Error::SetApart { .. }), "{again}");
+    }
+}

@@ -10,12 +10,16 @@
 //!    copy contains, so it follows them,
 //! 4. bases, file by file, `metadata.json` last: `restore.sh` ignores a directory without it.
 //!
+//! Where something was set apart after a switch of the timeline, the manifest, which marks it, comes before segments: what
+//! replaces it has the same beginning.
+//!
 //! So a base that takes hours delays a segment only by one of its files. Files that retention removes here
 //! remain in the copy: its manifest does not say that they have expired.
 
 mod command;
 mod idle;
 mod notes;
+mod own_copy;
 mod todo;
 
 use std::collections::{HashMap, HashSet};
@@ -28,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::globals;
 use crate::layout::names::{chain_name, INCREMENTAL, METADATA_JSON, PARTIAL};
 use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
+use crate::lsn::Lsn;
 use crate::manifest::{self, Entry, Kind};
 use crate::retention::Unarchived;
 use crate::time::{self, Time};
@@ -35,6 +40,7 @@ use crate::time::{self, Time};
 pub use command::{expand, is_command};
 pub use idle::state;
 pub use notes::{Note, Notes, ARCHIVED_JSONL};
+pub use own_copy::note_copied;
 pub use todo::Lag;
 
 use notes::NotesWriter;
@@ -52,6 +58,15 @@ pub struct Item {
     since: Option<Time>,
     /// Content to be written to `path` first: the manifest of the copy is not a file of ours.
     content: Option<Vec<u8>>,
+    /// What the copy reaches once it has this one.
+    pub reach: Option<Reach>,
+}
+
+/// Up to where a copy is complete: all segments of a chain that end at or before this LSN are in it, and its manifest lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    pub chain: u32,
+    pub lsn: Lsn,
 }
 
 /// The current state.
@@ -65,6 +80,8 @@ pub struct Todo {
     pub must_compress: bool,
     /// Files that the manifest lists and that do not exist: they cannot be archived.
     pub missing: Vec<String>,
+    /// What the copy reaches now, of the chain that is being written; `None` while its manifest is not up to date.
+    pub reach: Option<Reach>,
 }
 
 /// The one process that archives files.

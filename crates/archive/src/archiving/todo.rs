@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::notes::Notes;
-use super::{directory_name, ensure_plain, is_archived, name_of, Item, Todo};
+use super::{directory_name, ensure_plain, is_archived, name_of, Item, Reach, Todo};
 use crate::checksum;
 use crate::compression::Compression;
 use crate::durable;
@@ -69,11 +69,18 @@ pub fn look(
             )?;
         }
     }
+    let served = database.served_chain()?.map(|chain| chain.number);
     for (chain, entries) in &manifests {
+        if has_set_apart(entries) {
+            list.manifest(chain, entries, served)?;
+        }
         list.stream(chain, entries, how, failed)?;
     }
     for (chain, entries) in &manifests {
-        list.description(chain, entries)?;
+        list.description(chain)?;
+        if !has_set_apart(entries) {
+            list.manifest(chain, entries, served)?;
+        }
     }
     for (chain, _) in &manifests {
         list.lost(chain)?;
@@ -277,7 +284,7 @@ impl List<'_> {
         entry.is_gone() || is_archived(self.database, self.notes, chain, entry).is_some()
     }
 
-    fn description(&mut self, chain: &ChainDir, entries: &[Entry]) -> Result<()> {
+    fn description(&mut self, chain: &ChainDir) -> Result<()> {
         let database = self.database;
         let name = |file: &str| name_of(database, chain, file);
         if self.notes.of(&name(CHAIN_JSON)).is_some() {
@@ -286,6 +293,14 @@ impl List<'_> {
         for file in [PINS_JSON, FLAGS] {
             self.small(chain.path.join(file), name(file))?;
         }
+        Ok(())
+    }
+
+    /// The manifest of the copy, of what the copy has before this pass.
+    fn manifest(&mut self, chain: &ChainDir, entries: &[Entry], served: Option<u32>) -> Result<()> {
+        let database = self.database;
+        let name = |file: &str| name_of(database, chain, file);
+        let before = self.items.len();
         let parts = manifest::in_parts(&self.manifest_of_copy(chain, entries));
         let start = name("manifest-");
         let others = self.notes.names_of(&start);
@@ -309,10 +324,31 @@ impl List<'_> {
                     bytes: content.len() as u64,
                     since: None,
                     content: Some(content),
+                    reach: None,
                 });
             }
         }
+        if served == Some(chain.number) {
+            let reach = self.reach(chain, entries);
+            match self.items[before..].last_mut() {
+                Some(last) => last.reach = Some(reach),
+                None => self.look.reach = Some(reach),
+            }
+        }
         Ok(())
+    }
+
+    fn reach(&self, chain: &ChainDir, entries: &[Entry]) -> Reach {
+        let segments = entries
+            .iter()
+            .filter(|entry| entry.kind == Kind::Incremental && !entry.is_gone());
+        let taken = segments
+            .take_while(|entry| is_archived(self.database, self.notes, chain, entry).is_some());
+        let begin = chain.info.slot_start_lsn;
+        Reach {
+            chain: chain.number,
+            lsn: taken.map(|entry| entry.end_lsn).max().unwrap_or(begin),
+        }
     }
 
     /// The contents of the copy, whatever has expired here; and where it begins, if something had expired
@@ -321,7 +357,9 @@ impl List<'_> {
         let of_copy = entries.iter().filter_map(|entry| {
             let is_there = is_archived(self.database, self.notes, chain, entry).is_some();
             let expired_at = entry.expired_at.filter(|_| !is_there);
-            (is_there || expired_at.is_some()).then(|| Entry {
+            // One that was set apart may have been archived all the same, before a crash or by the server before this one.
+            let is_marked = entry.set_apart_at.is_some();
+            (is_there || is_marked || expired_at.is_some()).then(|| Entry {
                 expired_at,
                 ..entry.clone()
             })
@@ -338,9 +376,14 @@ impl List<'_> {
             sha256,
             bytes,
             content: None,
+            reach: None,
         });
         Ok(())
     }
+}
+
+fn has_set_apart(entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| entry.set_apart_at.is_some())
 }
 
 fn written_at(path: &Path) -> Option<Time> {

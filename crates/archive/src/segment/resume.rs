@@ -24,7 +24,7 @@ use super::manifest_line;
 use super::rotate::open_segment;
 use super::source;
 use super::summary::{Summary, Tally};
-use super::switch::Switch;
+use super::switch::{EnsureHeld, Switch};
 use super::writer::Appender;
 use crate::base;
 use crate::durable;
@@ -73,11 +73,23 @@ impl ChainDir {
     /// transactions are among it, they are set apart and it fails with [`Error::SetApart`], or with
     /// [`Error::BehindSwitch`] where they may not be: the chain ends.
     pub fn open_for_append(&self, identity: SegmentIdentity, confirmed: Lsn) -> Result<Appender> {
+        self.open_for_append_while(identity, confirmed, &|| Ok(()))
+    }
+
+    /// [`Self::open_for_append`] with a check whether the right to write still is there, which fails if it is not: made before
+    /// each step that changes what is in the chain already.
+    pub fn open_for_append_while(
+        &self,
+        identity: SegmentIdentity,
+        confirmed: Lsn,
+        ensure_held: EnsureHeld<'_>,
+    ) -> Result<Appender> {
         if self.info.ended.is_some() {
             return Err(Error::refused(&self.path, "the chain has ended"));
         }
         let lock = self.lock()?;
-        self.cut_at_switch(identity.switch)?;
+        self.cut_at_switch(identity.switch, ensure_held)?;
+        ensure_held()?;
         base::complete_manifest(self, &mut || {})?;
         self.complete_manifest(&mut || {})?;
         let closed = self.closed_end()?;

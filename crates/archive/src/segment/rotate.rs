@@ -31,6 +31,20 @@ impl Appender {
         self.tally.transactions == 0 && (is_small || self.tally.end_lsn == self.header.start_lsn)
     }
 
+    /// True if the open segment says more than the one before it, if only that nothing happened up to a position.
+    pub fn has_moved(&self) -> bool {
+        self.tally.end_lsn > self.header.start_lsn
+    }
+
+    /// Closes the open segment if it has moved, also if it only contains positions, which [`Appender::rotate`] leaves open.
+    pub fn rotate_moved(&mut self, next_xid: u64) -> Result<Option<ClosedSegment>> {
+        self.ensure_idle("rotate")?;
+        if !self.has_moved() {
+            return Ok(None);
+        }
+        self.close(next_xid).map(Some)
+    }
+
     /// Closes the open segment and opens the next one; `None` if there is nothing to close. `next_xid` is the
     /// server's current one. Everything written is durable afterwards.
     pub fn rotate(&mut self, next_xid: u64) -> Result<Option<ClosedSegment>> {

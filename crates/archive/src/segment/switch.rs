@@ -42,6 +42,9 @@ use crate::time;
 /// So long readers are waited for.
 const FOR_READERS: Duration = Duration::from_secs(10);
 
+/// Fails if the right to write is gone.
+pub type EnsureHeld<'a> = &'a dyn Fn() -> Result<()>;
+
 /// Where a server's history left a timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Switch {
@@ -77,7 +80,11 @@ pub(super) struct Cut {
 impl ChainDir {
     /// Leaves only what is before the switch in the chain. Fails with [`Error::SetApart`] if transactions were behind it,
     /// and with [`Error::BehindSwitch`], before it changes anything, if they may not be set apart, or the chain begins there.
-    pub(super) fn cut_at_switch(&self, switch: Option<Switch>) -> Result<()> {
+    pub(super) fn cut_at_switch(
+        &self,
+        switch: Option<Switch>,
+        ensure_held: EnsureHeld<'_>,
+    ) -> Result<()> {
         let begun = Lost::begun(self)?;
         let begun_at = begun.as_ref().map(|lost| lost.switch());
         let Some(switch) = begun_at.or(switch) else {
@@ -99,14 +106,19 @@ impl ChainDir {
             Some(database) => exclusive_within(database, FOR_READERS)?,
             None => None,
         };
+        // To find it may have taken long: all of it is read.
+        ensure_held()?;
         let lost = match begun {
             Some(lost) => Some(lost),
             None => Lost::set_apart(self, switch, &cut)?,
         };
         pass("switch: set apart").map_err(Error::io("write", &self.path))?;
+        ensure_held()?;
         cut.shorten_open(self)?;
+        ensure_held()?;
         cut.replace_closed(self)?;
         pass("switch: marked").map_err(Error::io("write", &self.path))?;
+        ensure_held()?;
         cut.remove(self, lost.as_ref())?;
         match lost.filter(|lost| lost.transactions > 0) {
             Some(lost) => Err(lost.into_error(self)),

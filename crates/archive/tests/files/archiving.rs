@@ -16,6 +16,7 @@ use archive::expiry;
 use archive::layout::{NewChain, Stored};
 use archive::manifest::{self, Kind};
 use archive::retention::Rules;
+use archive::segment::{SegmentIdentity, Switch};
 use archive::{files, verify, DatabaseDir, Error, Lsn};
 use chrono::TimeDelta;
 
@@ -610,4 +611,99 @@ fn whatever_happens_to_the_files_gives_them_another_state() {
         assert_ne!(now, before, "{what}");
         before = now;
     }
+}
+
+fn promoted(lsn: u64) -> SegmentIdentity {
+    let switch = Switch {
+        timeline: 1,
+        at: Lsn(lsn),
+        sets_apart: true,
+    };
+    SegmentIdentity {
+        timeline: 2,
+        switch: Some(switch),
+        ..identity(1000)
+    }
+}
+
+/// Both begin at the same LSN: a copy that has both and does not know which one counts is none.
+#[test]
+fn what_is_replaced_is_marked_in_the_copy_before_its_replacement_comes() {
+    let place = Place::new();
+    let mut appender = place.append();
+    insert(&mut appender, 10, 0x2000);
+    appender.rotate(11).unwrap();
+    insert(&mut appender, 11, 0x2100);
+    appender.position(Lsn(0x2300), at(1)).unwrap();
+    appender.rotate(12).unwrap();
+    drop(appender);
+    let copy = Copy::of(&place);
+    archive_all(&place, &copy, Compression::None);
+    // Where the next server goes on: a copy of the copy, with no more than it has.
+    let next = Place::new();
+    fs::remove_dir_all(next.database.path()).unwrap();
+    let paths = [copy.database(), next.database.clone()].map(|d| d.path().to_owned());
+    let copied = Command::new("cp").arg("-a").args(paths).status().unwrap();
+    assert!(copied.success());
+    // It has no base yet: as the recipe of docs/availability.md.
+    fs::create_dir(next.database.path().join("chain-1/base")).unwrap();
+    archiving::note_copied(&next.database).unwrap();
+    archiving::note_copied(&next.database).unwrap();
+    let chain = next.database.latest_chain().unwrap().unwrap();
+    let opened = unlocked(|| chain.open_for_append(promoted(0x2200), Lsn(0)));
+    let mut appender = opened.unwrap();
+    insert(&mut appender, 12, 0x2250);
+    appender.rotate(13).unwrap();
+    let mut archiver = unlocked(|| Archiver::open(&next.database)).unwrap();
+    let mut names = Vec::new();
+    let reach = loop {
+        let look = archiver.look(Compression::None, &HashSet::new()).unwrap();
+        let Some(item) = look.next else {
+            break look.reach;
+        };
+        for item in std::iter::once(item).chain(look.following) {
+            archiver.prepare(&item).unwrap();
+            copy.take(&item.path, &item.name);
+            names.push(item.name.clone());
+            archiver.note(&item).unwrap();
+            let chain = copy.database().latest_chain().unwrap().unwrap();
+            let segments = chain.segments().unwrap();
+            let begins: HashSet<Lsn> = segments.iter().map(|(name, _)| name.start_lsn).collect();
+            assert_eq!(begins.len(), segments.len(), "after {names:?}");
+        }
+    };
+    let of_segments = names.iter().filter(|name| name.contains("/incremental/"));
+    assert_eq!(of_segments.count(), 2, "{names:?}");
+    assert_eq!(reach.map(|reach| reach.lsn), Some(Lsn(0x2250)));
+    assert_eq!(verify(&copy.database(), &mut || {}).unwrap(), []);
+}
+
+/// What capture may confirm that waits for the copies.
+#[test]
+fn the_copy_reaches_what_its_manifest_lists_without_a_gap() {
+    let place = Place::new();
+    let begin = place.chain.info.slot_start_lsn;
+    let mut appender = place.append();
+    let mut archiver = unlocked(|| Archiver::open(&place.database)).unwrap();
+    let none = HashSet::new();
+    let mut reached = vec![begin];
+    for n in 0..3 {
+        insert(&mut appender, 10 + n, 0x2000 + n * 0x100);
+        appender.rotate(11 + n).unwrap();
+        loop {
+            let look = archiver.look(Compression::None, &none).unwrap();
+            reached.extend(look.reach.map(|reach| reach.lsn));
+            let Some(item) = look.next else { break };
+            for item in std::iter::once(item).chain(look.following) {
+                archiver.prepare(&item).unwrap();
+                if item.name.contains("/incremental/") {
+                    assert_eq!(item.reach, None);
+                }
+                archiver.note(&item).unwrap();
+                reached.extend(item.reach.map(|reach| reach.lsn));
+            }
+        }
+        assert_eq!(reached.last(), Some(&Lsn(0x2000 + n * 0x100)));
+    }
+    assert!(reached.is_sorted(), "{reached:?}");
 }
