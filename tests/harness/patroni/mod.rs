@@ -20,6 +20,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Patroni's name of the cluster.
 const SCOPE: &str = "pgincr";
@@ -103,9 +104,9 @@ impl Builder {
     /// What all nodes read from etcd. Short intervals: only the loss of a leader's lock takes as long as `ttl`.
     fn dynamic(&self, archive: &Path, version: u32) -> String {
         let mut lines = String::from(
-            "    ttl: 20
+            "    ttl: 40
     loop_wait: 1
-    retry_timeout: 3
+    retry_timeout: 15
     maximum_lag_on_failover: 1073741824
     postgresql:
       use_pg_rewind: true
@@ -205,6 +206,7 @@ impl Patroni {
 
     /// Waits until all nodes but the primary stream from it, and have the slots that a failover needs.
     pub fn wait_for_standbys(&self) {
+        let mut hastened = Instant::now();
         wait_until("all standbys stream, and have the slots", || {
             let Some(primary) = self.find_primary() else {
                 return false;
@@ -212,8 +214,11 @@ impl Patroni {
             let standbys = (0..self.nodes.len()).filter(|at| *at != primary);
             let waiting = standbys.filter(|at| !self.is_ready(primary, &self.nodes[*at]));
             let waiting: Vec<usize> = waiting.collect();
-            for at in &waiting {
-                hasten(self.nodes[primary].cluster(), self.nodes[*at].cluster());
+            if !waiting.is_empty() && hastened.elapsed() >= Duration::from_secs(1) {
+                hastened = Instant::now();
+                for at in &waiting {
+                    hasten(self.nodes[primary].cluster(), self.nodes[*at].cluster());
+                }
             }
             waiting.is_empty()
         });
