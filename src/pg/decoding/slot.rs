@@ -212,6 +212,12 @@ pub fn position(name: &str) -> Option<Position> {
     })
 }
 
+/// From where on the slot `name` reads WAL, and the oldest transaction whose deleted rows of catalogs it needs.
+#[cfg(feature = "pg15")]
+pub(super) fn needs(name: &str) -> Option<(u64, pg_sys::TransactionId)> {
+    find(name).map(|data| (data.restart_lsn, data.catalog_xmin))
+}
+
 const WAL_REMOVED: &str = "WAL that it needs has been removed (max_slot_wal_keep_size)";
 
 #[cfg(feature = "pg15")]
