@@ -99,6 +99,11 @@ impl Journal {
         self.expected = last.filter(|last| confirmed < last.0);
     }
 
+    /// The server's WAL has a commit that ends at `lsn`, although decoding passed over it.
+    pub fn has_come_again(&mut self, lsn: Lsn) {
+        self.expected.take_if(|expected| *expected == lsn);
+    }
+
     /// Accepts one frame of the output plugin.
     pub fn accept(&mut self, row: &[u8]) -> Result<()> {
         self.ensure_wanted()?;

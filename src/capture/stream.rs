@@ -133,7 +133,7 @@ impl StreamReader {
                 return Ok(step);
             }
             // Before anything is confirmed.
-            ensure_none_passed_over(self.decoder.passed_over(), &self.journal.borrow())?;
+            ensure_none_passed_over(self.decoder.passed_over(), &mut self.journal.borrow_mut())?;
             records = records.wrapping_add(1);
             let look_at_clock = records.is_multiple_of(RECORDS_PER_CLOCK);
             if self.journal.borrow().must_sync(look_at_clock) {
@@ -294,7 +294,8 @@ pub fn ensure_no_gap(confirmed: u64, on_disk: Lsn) -> Result<()> {
 }
 
 /// What decoding passed over must be in the files.
-fn ensure_none_passed_over(passed_over: u64, journal: &Journal) -> Result<()> {
+fn ensure_none_passed_over(passed_over: u64, journal: &mut Journal) -> Result<()> {
+    journal.has_come_again(Lsn(passed_over));
     let on_disk = journal.last_lsn();
     if passed_over <= on_disk.0 {
         return Ok(());

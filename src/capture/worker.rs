@@ -18,8 +18,8 @@ use super::journal::Journal;
 use super::poll::PollReader;
 use super::stream::StreamReader;
 use crate::backup::{self};
-use crate::pg::decoding::slot;
 use crate::pg::decoding::timeline::{self, Shared};
+use crate::pg::decoding::{removed_rows, slot};
 use crate::pg::server::{self, session, signals, title};
 use crate::pg::types::xid;
 use crate::place::{self, Owned};
@@ -137,6 +137,13 @@ fn capture_to(
             appender.current_file().display(),
             torn.why
         ));
+    }
+    // Since its promotion the server protects what its slot needs.
+    if let Some(at) = removed_rows::first(name, timeline::began_at()) {
+        return Err(CaptureError::Broken(format!(
+            "rows of catalogs that the slot needs have been removed at {}, while this server was a standby",
+            Lsn(at)
+        )));
     }
     // A segment that was open when the server stopped.
     backup::want_healing(database);

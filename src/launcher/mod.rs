@@ -6,6 +6,7 @@
 //! closed files; and those that set up databases), and waits longer after each failure of the same worker.
 
 mod dropped;
+mod former_primary;
 mod guard;
 mod succession;
 
@@ -42,6 +43,7 @@ const ENDED_BASE_STAYS: Duration = Duration::from_secs(60);
 pub fn init() {
     if !server::is_binary_upgrade() {
         register();
+        former_primary::register();
     }
     wake::register_commit_callback(status::latch_of);
 }

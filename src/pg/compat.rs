@@ -102,6 +102,17 @@ pub fn is_failover_slot(
     return Some(data.failover);
 }
 
+/// Whether a slot is kept in step with one of the primary, as only a standby's can be; `None` before 17.
+pub fn is_synced_slot(
+    #[cfg_attr(any(feature = "pg15", feature = "pg16"), expect(unused_variables))]
+    data: &pg_sys::ReplicationSlotPersistentData,
+) -> Option<bool> {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    return None;
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    return Some(data.synced != 0);
+}
+
 /// Whether the standbys that `synchronized_standby_slots` names have WAL up to `lsn` on disk, as walsenders of failover
 /// slots judge it; true if it names none, and before 17.
 pub fn standbys_have(

@@ -56,6 +56,7 @@ mod fixed_at_ddl_time;
 mod floors;
 mod follow;
 mod following;
+mod former_primary;
 mod found;
 mod functions;
 mod globals;

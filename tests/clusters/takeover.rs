@@ -1,7 +1,7 @@
 //! "The primary died, the standby was promoted: does my backup go on, and does it tell the truth?" One archive, seen by two
 //! servers; the slot came along as Patroni brings it on 15 and 16: its file is copied to the stopped standby.
 
-use harness::{give_to_server_user, processes, program, run, wait_until, Cluster};
+use harness::{give_to_server_user, processes, program, run, skipped, wait_until, Cluster};
 use std::fs;
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -455,4 +455,41 @@ fn why_it_could_not_look_is_said_once() {
             .any(|line| line.contains("WARNING") && line.contains(said)),
         "{log}"
     );
+}
+
+/// Nothing keeps the rows that a standby's slot needs while it is away, or unknown to a new primary. 15 does not notice.
+#[test]
+fn rows_of_catalogs_that_were_removed_before_the_promotion_end_the_chain() {
+    let c = primary();
+    if c.version() >= 16 {
+        return skipped("from 16 on the server invalidates such a slot");
+    }
+    let standby = standby_of(&c);
+    standby.write_setting("hot_standby_feedback", "off");
+    standby.sql_in("postgres", "SELECT pg_reload_conf()");
+    wait_until("the primary keeps nothing for it", || {
+        c.is_true(
+            "SELECT catalog_xmin IS NULL FROM pg_replication_slots WHERE slot_name = 'standby'",
+        )
+    });
+    c.sql("ALTER TABLE t ADD COLUMN b int DEFAULT 7");
+    let xid = c.sql("SELECT txid_current()");
+    wait_until("nor for its own slot", || {
+        c.sql("CHECKPOINT; INSERT INTO t SELECT max(a) + 1 FROM t");
+        c.flush();
+        c.is_true(&format!(
+            "SELECT catalog_xmin::text::bigint > {xid} FROM pg_replication_slots WHERE slot_type = 'logical'"
+        ))
+    });
+    c.sql("VACUUM pg_class");
+    c.sql("INSERT INTO t VALUES (1001)");
+    wait_for_replay(&c, &standby);
+    c.crash();
+    promote(&standby);
+    standby.try_sql(TAKE_OVER).ok();
+    wait_until("the chain ends", || {
+        ended(&standby).contains("rows of catalogs that the slot needs have been removed")
+    });
+    standby.sql("SELECT * FROM incr_setup(new_chain => true)");
+    standby.assert_restores();
 }

@@ -14,8 +14,9 @@ fn main() -> ExitCode {
     let rounds = number("ROUNDS").map_or(ROUNDS, |rounds| rounds as u32);
     if std::env::var("KIND").is_ok_and(|kind| kind == "failover") {
         let failover = torture::failover::Failover { seed, rounds };
-        println!("{}", failover.run());
-        return ExitCode::SUCCESS;
+        let report = failover.run();
+        println!("{report}");
+        return status(report.problems.is_empty());
     }
     let reader = std::env::var("READER")
         .ok()
@@ -29,7 +30,11 @@ fn main() -> ExitCode {
     };
     let report = torture.run();
     println!("{report}");
-    if report.is_clean() {
+    status(report.is_clean())
+}
+
+fn status(is_clean: bool) -> ExitCode {
+    if is_clean {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -15,6 +15,7 @@ pub mod partition;
 pub mod plugin;
 pub mod privileges;
 pub mod relation;
+pub mod removed_rows;
 pub mod row_guard;
 pub mod slot;
 pub mod snapshot;

@@ -128,6 +128,31 @@ pub fn is_failover(name: &str) -> bool {
     find(name).and_then(|data| compat::is_failover_slot(&data)) == Some(true)
 }
 
+/// Databases with a logical slot that this server has made as a failover slot, that no process holds, and that is not kept in
+/// step with one of a primary: on a standby, what is left of the time when it was the primary (a standby can make no failover
+/// slot). Each of them may have several. None before 17. Without a transaction.
+pub fn own_failover_slots() -> Vec<(String, pg_sys::Oid)> {
+    let mut found = Vec::new();
+    // SAFETY: the slot array lives in shared memory for ever. Nothing is locked: what changes meanwhile is judged anew when
+    // the slot is acquired, and each name ends within its field.
+    unsafe {
+        let slots = (&raw const (*pg_sys::ReplicationSlotCtl).replication_slots)
+            .cast::<pg_sys::ReplicationSlot>();
+        for at in 0..pg_sys::max_replication_slots as usize {
+            let slot = slots.add(at);
+            let is_free = (*slot).in_use && (*slot).active_pid == 0;
+            let data = &raw const (*slot).data;
+            let is_own = compat::is_failover_slot(&*data) == Some(true)
+                && compat::is_synced_slot(&*data) == Some(false);
+            if is_free && is_own && (*data).database != pg_sys::InvalidOid {
+                let name = CStr::from_ptr((*data).name.data.as_ptr());
+                found.push((name.to_string_lossy().into_owned(), (*data).database));
+            }
+        }
+    }
+    found
+}
+
 /// Lets this session use `plugin` if the server has the setting output_plugin_libraries (from the minor
 /// releases of August 2026 on): every other plugin is refused with 42501. A superuser may extend it in a
 /// session, as an unquoted list of exact names; on other servers this does nothing.
@@ -185,6 +210,12 @@ pub fn position(name: &str) -> Option<Position> {
         is_invalidated: is_invalidated(&data) || data.restart_lsn == 0,
         why_invalidated: why_invalidated(&data),
     })
+}
+
+/// From where on the slot `name` reads WAL, and the oldest transaction whose deleted rows of catalogs it needs.
+#[cfg(feature = "pg15")]
+pub(super) fn needs(name: &str) -> Option<(u64, pg_sys::TransactionId)> {
+    find(name).map(|data| (data.restart_lsn, data.catalog_xmin))
 }
 
 const WAL_REMOVED: &str = "WAL that it needs has been removed (max_slot_wal_keep_size)";

@@ -44,6 +44,21 @@ pub fn shared_with(timeline: u32) -> Shared {
     }
 }
 
+/// Where the server's timeline began, by a promotion or a point-in-time recovery; 0 if it is the first. Allocates in the
+/// current memory context.
+pub fn began_at() -> u64 {
+    let current = server::timeline();
+    // SAFETY: as in `shared_with`.
+    unsafe {
+        let history = pg_guard_ffi_boundary(|| readTimeLineHistory(current));
+        let is_before = |tli: &u32| pg_guard_ffi_boundary(|| tliInHistory(*tli, history));
+        let left =
+            |tli| pg_guard_ffi_boundary(|| tliSwitchPoint(tli, history, std::ptr::null_mut()));
+        let ancestors = (1..current).filter(is_before);
+        ancestors.map(left).max().unwrap_or(0)
+    }
+}
+
 /// True if the server's history left some timeline before `timeline` at `lsn`; also if it knows of none before. Allocates in
 /// the current memory context.
 pub fn has_switched_at(timeline: u32, lsn: u64) -> bool {

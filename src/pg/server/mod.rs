@@ -101,6 +101,18 @@ pub fn is_in_recovery() -> bool {
     unsafe { pg_sys::RecoveryInProgress() }
 }
 
+/// True on a standby that is connected to the server which it follows, at this moment.
+pub fn is_following() -> bool {
+    // SAFETY: reads aligned words of shared memory, which exists from the server's start on.
+    unsafe {
+        let receiver = pg_sys::WalRcv;
+        is_in_recovery()
+            && (*receiver).pid != 0
+            && (*receiver).walRcvState == pg_sys::WalRcvState::WALRCV_STREAMING
+            && (*receiver).ready_to_display
+    }
+}
+
 /// Sets a latch in shared memory by its address, as kept in the status board; 0 does nothing.
 pub fn set_latch(address: usize) {
     if address != 0 {

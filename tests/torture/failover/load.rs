@@ -43,7 +43,14 @@ CREATE TABLE keyed (n bigint PRIMARY KEY, client int, mark text);
 CREATE TABLE keyless (n bigint, client int, mark text);
 CREATE TABLE counter (client int PRIMARY KEY, v int);
 INSERT INTO counter SELECT c, 0 FROM generate_series(0, 9) c;
+CREATE TABLE altered_0 (a bigint PRIMARY KEY);
+CREATE TABLE altered_1 (a bigint PRIMARY KEY);
+CREATE TABLE altered_2 (a bigint PRIMARY KEY);
 ";
+
+/// The numbers that have added a column.
+pub const COLUMNS: &str = "SELECT substr(attname, 2) FROM pg_attribute
+    WHERE attrelid::regclass::text LIKE 'altered\\__' AND attname ~ '^c[0-9]+$' AND NOT attisdropped";
 
 /// Runs transactions until told to stop.
 pub fn play(nodes: &Patroni, client: usize, seed: u64, book: &Book, stop: &AtomicBool) {
@@ -64,15 +71,19 @@ pub fn play(nodes: &Patroni, client: usize, seed: u64, book: &Book, stop: &Atomi
     }
 }
 
-/// The marks are what is looked for in the segments.
+/// The marks are what is looked for in the segments. Now and then a column comes along, which must come back.
 fn transaction(rng: &mut Rng, client: usize, number: u64) -> String {
-    let definitions = match rng.u32(0..30) {
-        0 => format!(
+    let definitions = match rng.u32(0..300) {
+        0..10 => format!(
             "DROP TABLE IF EXISTS made_by_{client};
              CREATE TABLE made_by_{client} (a int PRIMARY KEY, b text);
              INSERT INTO made_by_{client} VALUES (1, 'before');
              ALTER TABLE made_by_{client} ADD COLUMN c bigint DEFAULT {number};
              INSERT INTO made_by_{client} VALUES (2, 'after');"
+        ),
+        10..12 => format!(
+            "ALTER TABLE altered_{client} ADD COLUMN c{number} bigint DEFAULT {number};
+             INSERT INTO altered_{client} VALUES ({number});"
         ),
         _ => String::new(),
     };
@@ -84,6 +95,6 @@ fn transaction(rng: &mut Rng, client: usize, number: u64) -> String {
          INSERT INTO keyless VALUES ({number}, {client}, 'b#{number}#');
          SELECT FROM pg_sleep({});
          COMMIT",
-        rng.f64() * 0.03
+        rng.f64() * 0.08
     )
 }
