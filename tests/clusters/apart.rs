@@ -213,6 +213,9 @@ fn the_chain_of_the_place_goes_on_from_the_promoted_node() {
     standby.sql("INSERT INTO t VALUES (1005)");
     standby.flush();
     page.take_over(&standby);
+    wait_until("capture goes on in the new directory", || {
+        standby.try_sql("SELECT incr_flush('1 s')").is_ok()
+    });
     standby.sql("INSERT INTO t VALUES (1006)");
     close_and_copy(&standby);
     let all = page.restore(&standby, "once_more", &[]);
