@@ -80,15 +80,15 @@ impl Watch {
 }
 
 /// Whom the worker and its programs wait for, and so on, up to a session that waits for this one. A backend that is
-/// starting is in pg_locks, and not in pg_stat_activity yet: it may be that of a program.
+/// starting may be that of a program: it is in pg_locks, and not in pg_stat_activity yet, or, from 18 on, without its name.
 const CYCLE: &str = "WITH RECURSIVE locks AS MATERIALIZED ( \
        SELECT pid, locktype, database, relation, mode, granted FROM pg_catalog.pg_locks WHERE pid IS NOT NULL), \
      sessions AS MATERIALIZED ( \
-       SELECT pid, datid, application_name, query FROM pg_catalog.pg_stat_activity), \
+       SELECT pid, datid, application_name, query, state FROM pg_catalog.pg_stat_activity), \
      waited_for(pid) AS ( \
        (SELECT $1 \
         UNION ALL SELECT pid FROM sessions WHERE datid = $2 AND application_name = $3 \
-        UNION ALL SELECT pid FROM locks WHERE NOT granted AND pid NOT IN (SELECT pid FROM sessions) \
+        UNION ALL SELECT pid FROM locks WHERE NOT granted AND pid NOT IN (SELECT pid FROM sessions WHERE state IS DISTINCT FROM 'starting') \
         UNION ALL SELECT pid FROM locks WHERE granted AND locktype = 'relation' AND database = $2 AND relation = $4 \
           AND NOT ($5 AND mode IN ('AccessShareLock', 'RowShareLock', 'ShareLock'))) \
        UNION SELECT other FROM waited_for, LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(pid)) AS other \

@@ -214,7 +214,8 @@ fn states_and_history_have_nothing_of_what_was_set_apart() {
     alone(&standby);
     c.sql("INSERT INTO t VALUES (2001)");
     let lost = now(&c);
-    c.sql("INSERT INTO t VALUES (2002)");
+    // A base is of a whole second, the one in which it was taken.
+    c.sql("INSERT INTO t VALUES (2002); SELECT pg_sleep(1)");
     c.flush();
     c.crash();
     standby.start();
