@@ -80,11 +80,13 @@ impl Watch {
 }
 
 /// Whom the worker and its programs wait for, and so on, up to a session that waits for this one. A backend that is
-/// starting may be that of a program: it is in pg_locks, and not in pg_stat_activity yet, or, from 18 on, without its name.
+/// starting may be that of a program: it has locks, and is no session yet, or, from 18 on, one without its name. The
+/// functions, not the views on them: those lock catalogs until this transaction ends, and a worker's program may come to
+/// wait for that.
 const CYCLE: &str = "WITH RECURSIVE locks AS MATERIALIZED ( \
-       SELECT pid, locktype, database, relation, mode, granted FROM pg_catalog.pg_locks WHERE pid IS NOT NULL), \
+       SELECT pid, locktype, database, relation, mode, granted FROM pg_catalog.pg_lock_status() WHERE pid IS NOT NULL), \
      sessions AS MATERIALIZED ( \
-       SELECT pid, datid, application_name, query, state FROM pg_catalog.pg_stat_activity), \
+       SELECT pid, datid, application_name, query, state FROM pg_catalog.pg_stat_get_activity(NULL)), \
      waited_for(pid) AS ( \
        (SELECT $1 \
         UNION ALL SELECT pid FROM sessions WHERE datid = $2 AND application_name = $3 \

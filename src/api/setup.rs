@@ -20,8 +20,9 @@ use crate::{place, preflight, settings, workers};
 const POLL: Duration = Duration::from_millis(50);
 /// So many tables are named one by one.
 const MOST_NOTICES: usize = 10;
-/// How long setup waits for capture to start before it only reports its state.
-const CAPTURE_START: Duration = Duration::from_secs(15);
+/// How long setup waits for capture to start before it only reports its state. It may wait for ten seconds itself, for
+/// readers of what a failover has lost.
+const CAPTURE_START: Duration = Duration::from_secs(30);
 
 /// One row of incr_setup().
 pub struct Step {

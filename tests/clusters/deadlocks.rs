@@ -8,7 +8,7 @@ use std::os::unix::fs::{symlink, PermissionsExt};
 use harness::{give_to_server_user, wait_until, Cluster, Session};
 
 /// Ends what would otherwise hang, long after a cycle is noticed.
-const IMPATIENT: &str = "SET statement_timeout = '60 s'";
+const IMPATIENT: &str = "SET statement_timeout = '110 s'";
 
 /// A session that builds an index and waits for `holder` so far: it has its lock on ddl_history.
 fn building_an_index(c: &Cluster, table: &str) -> (Session, Session) {
@@ -163,7 +163,8 @@ fn a_base_keeps_no_catalog_that_its_own_pg_dump_comes_to_wait_for() {
     let mut vacuum = c.session();
     let mut dump = c.session();
     let signal = begin_base(&c, &mut dump);
-    let output = vacuum.run("SET lock_timeout = '20 s'; VACUUM FULL pg_class; VACUUM FULL pg_type; VACUUM FULL pg_database");
+    // The first look for a cycle comes after a second, and must keep none either.
+    let output = vacuum.run("SELECT pg_sleep(2); SET lock_timeout = '20 s'; VACUUM FULL pg_class; VACUUM FULL pg_type; VACUUM FULL pg_database");
     assert!(!output.contains("ERROR"), "{output}");
     fs::write(&signal, "").expect("a file can be written");
     let output = dump.finish();
@@ -182,7 +183,7 @@ fn who_waits_for_a_base_and_holds_what_its_pg_dump_waits_for_is_told() {
     let mut looker = c.session();
     dump.run("BEGIN; SELECT count(*) FROM pg_authid");
     let signal = begin_base(&c, &mut dump);
-    vacuum.send("SET statement_timeout = '60 s'; VACUUM FULL pg_authid");
+    vacuum.send("SET statement_timeout = '110 s'; VACUUM FULL pg_authid");
     wait_until("the vacuum waits", || looker.run(waiting).ends_with('1'));
     fs::write(&signal, "").expect("a file can be written");
     assert_broken(&dump.finish(), "incr_dump()", "base backup");

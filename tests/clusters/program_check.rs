@@ -281,7 +281,8 @@ fn a_login_that_is_no_role_is_told_which_role_it_was() {
         let output = check(&conninfo, &[]);
         assert_eq!(output.status.code(), Some(1));
         let said = text(&output.stderr);
-        let hint = format!("It logged in as role \"{user}\": user=NAME in the connection string");
+        let hint =
+            format!("It tried to log in as role \"{user}\": user=NAME in the connection string");
         assert!(said.contains("28000") && said.contains(&hint), "{said}");
     }
 }

@@ -121,7 +121,7 @@ fn a_delayed_copy_does_not_apply_what_was_set_apart() {
     let target = Cluster::builder().start();
     let known = c.sql(NUMBERS);
     c.flush();
-    let following = Following::start(&c, &target, "copy", &["--delay", "25s"]);
+    let following = Following::start(&c, &target, "copy", &["--delay", "60s"]);
     wait_until("the copy has what is old enough", || {
         target
             .try_sql_in("copy", NUMBERS)

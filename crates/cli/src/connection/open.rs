@@ -294,7 +294,7 @@ impl Attempt<'_> {
     fn hint_of_login(&self) -> String {
         let user = self.parameters.user();
         format!(
-            "It logged in as role \"{user}\": user=NAME in the connection string, or PGUSER, names another one; \
+            "It tried to log in as role \"{user}\": user=NAME in the connection string, or PGUSER, names another one; \
              the server's pg_hba.conf says who may log in, and how."
         )
     }
