@@ -285,6 +285,9 @@ fn the_chain_of_the_place_goes_on_from_the_promoted_node() {
     wait_until("it is refused", || c.health().contains("belongs to node2"));
     let health = c.health();
     assert!(health.contains("waiting for archive_command"), "{health}");
+    // It goes on by itself, in its own directory.
+    c.sql("INSERT INTO t VALUES (5002)");
+    c.flush();
     standby.sql("INSERT INTO t VALUES (1004)");
     close_and_copy(&standby);
     let place = shown(&page.database(&standby));
@@ -316,7 +319,7 @@ fn the_chain_of_the_place_goes_on_from_the_promoted_node() {
     // A database that does not go on is said.
     standby.sql_in(
         "postgres",
-        "SELECT pg_create_logical_replication_slot('pg_incrbackup_1', 'pg_incrbackup')",
+        "SELECT pg_create_logical_replication_slot('pg_incrbackup_1', 'pgoutput')",
     );
     let output = page.without_patience(&standby).output();
     let output = output.expect("sh is there");
@@ -325,7 +328,7 @@ fn the_chain_of_the_place_goes_on_from_the_promoted_node() {
     assert!(shown(&aside[0]).contains("(1005)"), "nothing is removed");
 }
 
-/// It is told what it lost, and what it had is kept.
+/// `/mnt/backup` is another one than it was: there is nothing to go on from, and what the node had is kept.
 #[test]
 fn a_place_that_is_new_makes_the_take_over_fail_and_takes_nothing_away() {
     let c = primary();
@@ -341,7 +344,11 @@ fn a_place_that_is_new_makes_the_take_over_fail_and_takes_nothing_away() {
     make_lost_and_found(&page.place());
     let output = page.without_patience(&c).output().expect("sh is there");
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    eprintln!("{}", said(&output));
+    assert!(
+        said(&output).contains("does not contain its chain"),
+        "{}",
+        said(&output)
+    );
     let aside = moved_aside(&c);
     assert!(shown(&aside[0]).contains("(1001)"));
 }
