@@ -6,7 +6,9 @@ use crate::offsite::wait_for_archive;
 use crate::takeover::{alone, primary, promote, standby_of, wait_for_replay, NUMBERS};
 use harness::{assert_identical, give_to_server_user, program, run, wait_until, Cluster};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::thread;
 
 /// The place, and a script of the page for one of two nodes.
@@ -53,18 +55,47 @@ impl Page {
         )
     }
 
+    /// Says whose the place is, on one of the nodes.
+    fn tell(&self, c: &Cluster, node: &str, verb: &str) -> Output {
+        let mut shell = shell_on(c);
+        shell.arg(self.root.join("place")).args([node, verb]);
+        shell.output().expect("sh is there")
+    }
+
+    fn owner(&self) -> String {
+        let owner = fs::read_to_string(self.place().join("node"));
+        owner.expect("the place has an owner").trim().to_owned()
+    }
+
     /// What Patroni does on the promoted node.
-    fn take_over(&self, standby: &Cluster) {
+    fn on_role_change(&self, standby: &Cluster) -> Command {
         let script = self.script("Taking over", "node2", standby);
-        let path = std::env::var("PATH").unwrap_or_default();
-        let bin = standby.installation().bin();
-        let mut shell = standby.installation().command("sh");
-        shell.env("PATH", format!("{}:{path}", bin.display()));
-        shell.env("PGHOST", standby.root());
-        shell.envs([("PGPORT", "5432"), ("PGUSER", "postgres")]);
-        run(shell
+        let mut shell = shell_on(standby);
+        shell
             .arg(script)
-            .args(["on_role_change", "primary", "shop"]));
+            .args(["on_role_change", "primary", "shop"]);
+        shell
+    }
+
+    /// The same, without the waiting.
+    fn without_patience(&self, c: &Cluster) -> Command {
+        let shell = self.on_role_change(c);
+        let path = self.root.join("on_role_change_node2");
+        let text = fs::read_to_string(&path).expect("it was written");
+        let text = text.replace("sleep 1", "sleep 0.01");
+        fs::write(&path, text).expect("it can be written");
+        shell
+    }
+
+    /// The directory's parent is root's, as /var/backups is.
+    fn take_over(&self, standby: &Cluster) {
+        let parent = standby.archive_directory();
+        let parent = parent.parent().expect("it has a parent");
+        set_mode(parent, 0o555);
+        let output = self.on_role_change(standby).output();
+        set_mode(parent, 0o700);
+        let output = output.expect("sh is there");
+        assert!(output.status.success(), "{}", said(&output));
     }
 
     fn database(&self, c: &Cluster) -> PathBuf {
@@ -94,6 +125,29 @@ impl Page {
     }
 }
 
+/// A shell of the server's user, from which psql reaches the server.
+fn shell_on(c: &Cluster) -> Command {
+    let mut shell = c.installation().command("sh");
+    shell.env("PGHOST", c.root());
+    shell.envs([("PGPORT", "5432"), ("PGUSER", "postgres")]);
+    shell
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+}
+
+/// As a file system has it: nobody but root may read it.
+fn make_lost_and_found(below: &Path) {
+    let path = below.join("lost+found");
+    fs::create_dir(&path).expect("it can be made");
+    set_mode(&path, 0o700);
+}
+
 /// A primary whose files go to the place, and a standby with a directory of its own.
 fn nodes(confirm: &str) -> (Page, Cluster, Cluster) {
     let c = primary();
@@ -101,12 +155,16 @@ fn nodes(confirm: &str) -> (Page, Cluster, Cluster) {
         root: c.root().to_owned(),
     };
     run(c.installation().command("mkdir").arg(page.place()));
-    let place = page.script("One writer", "node1", &c);
-    run(c
-        .installation()
-        .command("sh")
-        .arg(place)
-        .args(["node1", "take"]));
+    page.script("One writer", "node1", &c);
+    // As if it were not mounted.
+    let refused = page.tell(&c, "node1", "take");
+    assert!(said(&refused).contains("not mounted"), "{}", said(&refused));
+    assert!(!page.place().join("lock").exists());
+    let told = page.tell(&c, "node1", "init");
+    assert!(told.status.success(), "{}", said(&told));
+    let refused = page.tell(&c, "node1", "init");
+    assert!(!refused.status.success(), "it is there already");
+    make_lost_and_found(&page.place());
     c.write_setting("pg_incrbackup.confirm", confirm);
     if confirm == "archived" {
         // The slot must move before the standby is there.
@@ -119,7 +177,11 @@ fn nodes(confirm: &str) -> (Page, Cluster, Cluster) {
     wait_for_archive(&c);
     let standby = standby_of(&c);
     c.set("pg_incrbackup.rotate_interval", "3600");
-    fs::remove_file(standby.archive_directory()).expect("it is a link");
+    let directory = standby.archive_directory();
+    fs::remove_file(&directory).expect("it is a link");
+    run(standby.installation().command("mkdir").arg(&directory));
+    set_mode(&directory, 0o700);
+    make_lost_and_found(&directory);
     let own = format!("'{}'", standby.archive_directory().display());
     standby.write_setting("pg_incrbackup.directory", &own);
     standby.write_setting("pg_incrbackup.rotate_interval", "3600");
@@ -154,10 +216,23 @@ fn insert_until_it_dies(c: &Cluster, first: u32) {
     }
 }
 
-fn has(directory: &Path, text: &str) -> bool {
+/// All that an archive has.
+fn shown(directory: &Path) -> String {
     let path = directory.display().to_string();
     let shown = program(&["show", "--archive", &path]);
-    String::from_utf8_lossy(&shown.stdout).contains(text)
+    assert!(shown.status.success(), "{}", said(&shown));
+    String::from_utf8_lossy(&shown.stdout).into_owned()
+}
+
+/// The directories of a database that the take-overs have moved aside.
+fn moved_aside(c: &Cluster) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(c.archive_directory().join(".before")) else {
+        return Vec::new();
+    };
+    let times = entries.map(|entry| entry.expect("it can be read").path());
+    let mut found: Vec<PathBuf> = times.map(|time| time.join(c.database())).collect();
+    found.sort();
+    found
 }
 
 #[test]
@@ -182,7 +257,14 @@ fn the_chain_of_the_place_goes_on_from_the_promoted_node() {
     });
     promote(&standby);
     standby.sql("INSERT INTO t VALUES (1002)");
+    // What it was copying when it died.
+    let chain = page.database(&c).join("chain-1");
+    for file in ["manifest.jsonl", "incremental/0.sql"] {
+        let path = chain.join(format!("{file}.node1.new"));
+        fs::write(path, "half").expect("it can be written");
+    }
     page.take_over(&standby);
+    assert_eq!(page.owner(), "node2");
     standby.sql("INSERT INTO t VALUES (1003)");
     close_and_copy(&standby);
     assert!(standby.health().starts_with("ok"), "{}", standby.health());
@@ -203,13 +285,22 @@ fn the_chain_of_the_place_goes_on_from_the_promoted_node() {
     wait_until("it is refused", || c.health().contains("belongs to node2"));
     let health = c.health();
     assert!(health.contains("waiting for archive_command"), "{health}");
+    // It goes on by itself, in its own directory.
+    c.sql("INSERT INTO t VALUES (5002)");
+    c.flush();
     standby.sql("INSERT INTO t VALUES (1004)");
     close_and_copy(&standby);
-    assert!(!has(&page.database(&standby), "5001"));
+    let place = shown(&page.database(&standby));
+    assert!(place.contains("(1004)"), "{place}");
+    assert!(!place.contains("(5001)"), "{place}");
+    assert!(shown(&c.database_directory()).contains("(5001)"));
     let all = page.restore(&standby, "and_again", &[]);
     assert_eq!(all, standby.sql(NUMBERS));
 
-    // The callback may be called twice.
+    // The callback may be called twice, also after it was interrupted.
+    assert_eq!(moved_aside(&standby), Vec::<PathBuf>::new());
+    let half = standby.archive_directory().join(".new").join(c.database());
+    run(standby.installation().command("mkdir").arg(&half));
     standby.sql("INSERT INTO t VALUES (1005)");
     standby.flush();
     page.take_over(&standby);
@@ -221,6 +312,45 @@ fn the_chain_of_the_place_goes_on_from_the_promoted_node() {
     let all = page.restore(&standby, "once_more", &[]);
     assert_eq!(all, standby.sql(NUMBERS));
     page.assert_sound(&standby);
+    let aside = moved_aside(&standby);
+    assert_eq!(aside.len(), 1);
+    assert!(shown(&aside[0]).contains("(1005)"));
+
+    // A database that does not go on is said.
+    standby.sql_in(
+        "postgres",
+        "SELECT pg_create_logical_replication_slot('pg_incrbackup_1', 'pgoutput')",
+    );
+    let output = page.without_patience(&standby).output();
+    let output = output.expect("sh is there");
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_eq!(moved_aside(&standby).len(), 2);
+    assert!(shown(&aside[0]).contains("(1005)"), "nothing is removed");
+}
+
+/// `/mnt/backup` is another one than it was: there is nothing to go on from, and what the node had is kept.
+#[test]
+fn a_place_that_is_new_makes_the_take_over_fail_and_takes_nothing_away() {
+    let c = primary();
+    c.sql("INSERT INTO t VALUES (1001)");
+    c.flush();
+    let page = Page {
+        root: c.root().to_owned(),
+    };
+    run(c.installation().command("mkdir").arg(page.place()));
+    page.script("One writer", "node2", &c);
+    let told = page.tell(&c, "node2", "init");
+    assert!(told.status.success(), "{}", said(&told));
+    make_lost_and_found(&page.place());
+    let output = page.without_patience(&c).output().expect("sh is there");
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(
+        said(&output).contains("does not contain its chain"),
+        "{}",
+        said(&output)
+    );
+    let aside = moved_aside(&c);
+    assert!(shown(&aside[0]).contains("(1001)"));
 }
 
 #[test]
@@ -230,6 +360,14 @@ fn without_the_setting_the_gap_is_said_and_the_chain_ends() {
     let lsn = c.flush();
     assert!(is_confirmed(&c, &lsn));
     wait_for_replay(&c, &standby);
+    // Neither by hand nor by a callback that comes before the promotion has ended.
+    let refused = page.tell(&standby, "node2", "take");
+    assert!(said(&refused).contains("not a primary"), "{refused:?}");
+    let output = page.without_patience(&standby).output();
+    let output = output.expect("sh is there");
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("not promoted"), "{}", said(&output));
+    assert_eq!(page.owner(), "node1");
     c.crash();
     promote(&standby);
     page.take_over(&standby);
@@ -269,7 +407,7 @@ fn what_the_place_has_and_the_promoted_node_lacks_is_set_apart_there() {
     page.assert_sound(&standby);
     let chain = page.restore(&standby, "first", &["--chain", "1"]);
     assert_eq!(chain, known);
-    assert!(has(&page.database(&standby).join("chain-1/lost-1"), "2001"));
+    assert!(shown(&page.database(&standby).join("chain-1/lost-1")).contains("(2001)"));
     standby.sql("SELECT * FROM incr_setup(new_chain => true)");
     standby.sql("INSERT INTO t VALUES (3002)");
     close_and_copy(&standby);
