@@ -5,7 +5,7 @@
 //! ends. The slot is what marks the database as backed up.
 
 use archive::layout::NewChain;
-use archive::{archiving, ChainDir, Lsn};
+use archive::{ChainDir, Lsn};
 use pgrx::prelude::*;
 
 use super::dump::Source;
@@ -190,13 +190,7 @@ fn to_take_over(database: pg_sys::Oid, new_chain: bool, must_go_on: bool) -> Res
         return Ok(if must_go_on { To::Write } else { To::TakeOver });
     };
     match predecessor.obstacle {
-        None => {
-            if predecessor.owner.is_none() {
-                // Before it has an owner: until then nobody writes there.
-                archiving::note_copied(&predecessor.directory)?;
-            }
-            Ok(To::GoOnFrom(predecessor.timeline))
-        }
+        None => Ok(To::GoOnFrom(predecessor.timeline)),
         Some(why) if must_go_on => Err(Failure::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("this server does not go on in the chain of the archive: {why}"),

@@ -44,11 +44,11 @@ fn succession(database: pg_sys::Oid) -> Option<String> {
     };
     if found.owner.is_none() {
         return Some(match found.obstacle {
-            None => "It is a copy, and this server was promoted and can go on in its chain: SELECT * FROM incr_setup(take_over => \
+            None => "It has no owner.json, as a copy, and this server was promoted and can go on in its chain: SELECT * FROM incr_setup(take_over => \
                      true), if the server that wrote it will not come back as primary."
                 .to_owned(),
             Some(obstacle) => format!(
-                "It is a copy in whose chain this server cannot go on: {obstacle}. SELECT * FROM incr_setup(take_over => true) \
+                "It has no owner.json, as a copy, and this server cannot go on in its chain: {obstacle}. SELECT * FROM incr_setup(take_over => true) \
                  begins a new chain."
             ),
         });

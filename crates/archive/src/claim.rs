@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{flock, statat, AtFlags, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::archiving;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::failpoint::pass;
@@ -265,7 +266,7 @@ fn adopt(database: &DatabaseDir, server: &Server, claim: Claim) -> Result<Decisi
         Some(chain) if claim.has_slot => Some(chain.last_timeline()?),
         _ => None,
     };
-    let former = timeline.filter(|timeline| *timeline < server.identity.timeline);
+    let former = timeline.filter(|timeline| *timeline != server.identity.timeline);
     match (open, claim.to) {
         (Some(_), To::GoOnFrom(timeline)) if former == Some(timeline) => Ok(Decision::GoOn),
         _ if claim.has_slot && former.is_none() => Ok(Decision::Write),
@@ -292,6 +293,14 @@ fn become_owner(
         Some(owner) => owner.chain,
         None => database.latest_chain()?.map(|chain| chain.number),
     };
+    if before.is_none() && matches!(claim.to, To::TakeOver | To::GoOnFrom(_)) {
+        // Nobody writes there until it has an owner.
+        match archiving::settle_copy(database) {
+            // The chain ends: what can't be read is of no use to a new one.
+            Err(_) if decided == Decision::TakeOver => {}
+            settled => settled?,
+        }
+    }
     let since = time::now();
     let went_on_from = match (decided, claim.to) {
         (Decision::GoOn, To::GoOnFrom(timeline)) => Some(timeline),

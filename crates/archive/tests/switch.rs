@@ -8,13 +8,15 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use archive::claim::{self, Claim, Server, To};
 use archive::layout::{SegmentName, Stored};
 use archive::lock::Lock;
 use archive::manifest;
+use archive::owner::Identity;
 use archive::segment::{SegmentIdentity, Switch};
 use archive::{Appender, Error, Lsn, Result};
 use support::faults::Faults;
-use support::{at, identity, insert, Place};
+use support::{at, identity, insert, Place, DATABASE_OID, SYSTEM};
 
 const SETVAL: &[u8] = b"SELECT pg_catalog.setval('public.s', 65, true);";
 
@@ -368,6 +370,89 @@ fn entries_of_what_is_gone_stay_as_marks() {
     assert_eq!(left, 2);
 }
 
+/// As a copy, whose manifest follows its files.
+#[test]
+fn what_the_manifest_does_not_list_is_marked_too() {
+    for number in 0..6 {
+        let place = Place::new();
+        with_lost(&place, true);
+        let path = place.chain.manifest();
+        let text = fs::read_to_string(&path).unwrap();
+        let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+        // The open segment has none.
+        if number < lines.len() {
+            lines.remove(number);
+        }
+        fs::write(&path, lines.concat()).unwrap();
+        cut(&place);
+        let entries = manifest::read(&place.chain).unwrap().entries;
+        let gone = entries.iter().filter(|entry| entry.is_gone()).count();
+        assert_eq!((gone, entries.len()), (4, 6), "{number}: {entries:#?}");
+        assert_set_apart(&place, true);
+    }
+}
+
+/// A copy keeps what was set apart; the next server that takes it over does not.
+#[test]
+fn what_was_set_apart_and_comes_back_with_a_copy_does_not_count() {
+    let place = Place::new();
+    let mut appender = place.append();
+    insert(&mut appender, 10, 0x2000);
+    appender.rotate(11).unwrap();
+    insert(&mut appender, 11, 0x2100);
+    appender.position(Lsn(0x2300), at(1)).unwrap();
+    appender.rotate(12).unwrap();
+    drop(appender);
+    let before = contents(&place);
+    let mut appender = go_on(&place, 0x2200).unwrap();
+    insert(&mut appender, 12, 0x2250);
+    appender.rotate(13).unwrap();
+    drop(appender);
+    let is_segment = |path: &PathBuf| path.extension().is_some_and(|e| e == "sql");
+    let kept = place.segments();
+    for (path, content) in before.iter().filter(|(path, _)| is_segment(path)) {
+        fs::write(path, content).unwrap();
+    }
+    assert_eq!(place.segments().len(), kept.len() + 1);
+    let server = Server {
+        identity: Identity {
+            system_identifier: SYSTEM,
+            timeline: 3,
+            host: "c".into(),
+            data_directory: "/var".into(),
+        },
+        start: "1".into(),
+    };
+    let claim = Claim {
+        to: To::GoOnFrom(2),
+        has_slot: true,
+    };
+    let hold = claim::hold(&place.database, DATABASE_OID, &server, claim);
+    assert!(hold.unwrap().taken_from.is_some());
+    assert_eq!(place.segments(), kept);
+    assert_sound(&place);
+}
+
+/// Its commits are behind the point where it began, and in the history of whoever has left the timeline before it.
+#[test]
+fn the_segments_of_a_later_timeline_are_not_behind_the_switch() {
+    let place = Place::new();
+    let mut appender = place.append();
+    insert(&mut appender, 10, 0x2000);
+    appender.sync().unwrap();
+    drop(appender);
+    let mut appender = go_on(&place, 0x2000).unwrap();
+    insert(&mut appender, 12, 0x2250);
+    appender.rotate(13).unwrap();
+    insert(&mut appender, 13, 0x2350);
+    appender.sync().unwrap();
+    drop(appender);
+    let before = segments(&place);
+    let opened = support::unlocked(|| place.chain.open_for_append(promoted(0x2000), Lsn(0)));
+    drop(opened.unwrap());
+    assert_eq!(segments(&place), before);
+}
+
 /// Whoever reads is waited for; a new reader waits until all is cut.
 #[test]
 fn a_reader_is_waited_for() {
@@ -408,6 +493,24 @@ fn a_reader_is_not_waited_for_for_ever() {
     );
 }
 
+/// The extensions of the files that are not as they were, but for what is set apart.
+fn changed(before: &[(PathBuf, Vec<u8>)], after: &[(PathBuf, Vec<u8>)]) -> Vec<String> {
+    let mut changed: Vec<&PathBuf> = [(before, after), (after, before)]
+        .iter()
+        .flat_map(|(these, those)| these.iter().filter(|file| !those.contains(file)))
+        .map(|(path, _)| path)
+        .filter(|path| !path.to_string_lossy().contains("/lost-1/"))
+        .collect();
+    changed.sort();
+    changed.dedup();
+    let extensions = changed.iter().filter_map(|path| path.extension());
+    let mut extensions: Vec<String> = extensions
+        .map(|extension| extension.to_string_lossy().into_owned())
+        .collect();
+    extensions.sort();
+    extensions
+}
+
 /// To find what is behind the switch may take long, and another server takes over meanwhile.
 #[test]
 fn who_has_lost_the_archive_changes_nothing_that_is_in_the_chain() {
@@ -416,7 +519,7 @@ fn who_has_lost_the_archive_changes_nothing_that_is_in_the_chain() {
         with_lost(&place, is_closed);
         let before = contents(&place);
         // At the first look, and at each later one.
-        for number in 1..=3 {
+        for number in 1..=4 {
             let looks = std::cell::Cell::new(0);
             let ensure_held = || {
                 looks.set(looks.get() + 1);
@@ -437,11 +540,14 @@ fn who_has_lost_the_archive_changes_nothing_that_is_in_the_chain() {
             });
             let error = opened.err().unwrap();
             assert!(matches!(error, Error::LostHold { .. }), "{error}");
-            let mut after = contents(&place);
-            after.retain(|(path, _)| !path.to_string_lossy().contains("/lost-1/"));
-            // Before the third look the open segment is shortened.
-            assert!(number == 3 || after == before, "look {number}");
-            assert!(number > 1 || contents(&place) == before);
+            let expected = match (number, is_closed) {
+                (1 | 2, _) => vec![],
+                (3, _) | (_, false) => vec!["partial"],
+                _ => vec!["jsonl", "partial", "sql"],
+            };
+            assert_eq!(changed(&before, &contents(&place)), expected, "{number}");
+            let lost = place.chain.path.join("lost-1");
+            assert_eq!(lost.exists(), number > 1);
         }
         let again = go_on(&place, 0x2180).err().unwrap();
         assert!(matches!(again, Error::SetApart { .. }), "{again}");

@@ -40,7 +40,7 @@ use crate::time::{self, Time};
 pub use command::{expand, is_command};
 pub use idle::state;
 pub use notes::{Note, Notes, ARCHIVED_JSONL};
-pub use own_copy::note_copied;
+pub(crate) use own_copy::settle_copy;
 pub use todo::Lag;
 
 use notes::NotesWriter;

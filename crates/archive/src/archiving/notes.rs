@@ -79,18 +79,6 @@ impl Notes {
         self.by_file.get(file)
     }
 
-    /// As lines.
-    pub(super) fn text(&self) -> Vec<u8> {
-        let mut notes: Vec<&Note> = self.by_file.values().collect();
-        notes.sort_by_key(|note| note.at);
-        let mut text = Vec::new();
-        for note in notes {
-            serde_json::to_writer(&mut text, note).expect("plain fields always become JSON");
-            text.push(b'\n');
-        }
-        text
-    }
-
     /// Files whose names start like this.
     pub(super) fn names_of<'a>(&'a self, start: &'a str) -> impl Iterator<Item = &'a str> {
         let names = self.by_file.keys().map(String::as_str);

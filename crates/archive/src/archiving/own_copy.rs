@@ -1,23 +1,98 @@
-//! A copy that archive_command made, put where an archive is to be written: what it contains was archived.
+//! A copy that archive_command made, put where an archive is to be written: what its manifest lists was archived, and nothing
+//! else is part of it.
 
-use super::notes::{Note, Notes};
+use std::collections::HashMap;
+use std::fs;
+
+use super::notes::{path_of, Note, Notes};
 use super::{is_archived, name_of};
+use crate::base;
+use crate::checksum;
 use crate::durable;
-use crate::error::Result;
-use crate::layout::names::METADATA_JSON;
-use crate::layout::{DatabaseDir, Stored};
-use crate::manifest::{self, Kind};
+use crate::error::{Error, Result};
+use crate::globals;
+use crate::layout::names::{CHAIN_JSON, MANIFEST, METADATA_JSON};
+use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
+use crate::manifest::{self, Entry, Kind};
+use crate::pins;
+use crate::sealed;
 use crate::time;
 
-/// Notes what the manifests of a copy list as archived, so that whoever goes on in it archives what is new. The manifest of a
-/// copy lists nothing that the copy does not contain. Notes that are there already stay.
-pub fn note_copied(database: &DatabaseDir) -> Result<()> {
-    let known = Notes::read(database)?;
+/// Makes an archive of a copy, which nobody writes yet: removes what the copy kept and the archive had no longer, and notes
+/// the rest as archived, so that whoever goes on in it archives what is new. Whoever has archived from here has no copy.
+pub fn settle_copy(database: &DatabaseDir) -> Result<()> {
+    if path_of(database).symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    for chain in database.chains()? {
+        remove_what_is_gone(&chain)?;
+    }
+    note_copied(database)
+}
+
+/// Files that were set apart, those that retention had removed before the first one that is listed, and those that were not
+/// put completely. All of them are in the copy still.
+fn remove_what_is_gone(chain: &ChainDir) -> Result<()> {
+    let entries = manifest::read_whole(chain)?;
+    let first = entries.iter().find(|entry| entry.kind == Kind::Incremental);
+    let begin = first.map(|entry| entry.start_lsn);
+    let listed: HashMap<&str, &Entry> = entries.iter().map(|e| (e.file.as_str(), e)).collect();
+    let is_gone = |file: &str, lsn| match listed.get(file) {
+        Some(entry) => entry.set_apart_at.is_some(),
+        None => begin.is_some_and(|begin| lsn < begin),
+    };
+    let segments = chain.stored_segments()?.into_iter();
+    let segments: Vec<_> = segments
+        .filter(|(name, stored)| {
+            *stored != Stored::Partial && is_gone(&Entry::segment_file(*name), name.start_lsn)
+        })
+        .collect();
+    remove_segments(chain, &segments)?;
+    let bases = chain.bases()?.into_iter();
+    let bases: Vec<_> = bases
+        .filter(|base| {
+            is_gone(&base::file_of(*base), base.lsn) || !is_whole(&base::path_of(chain, *base))
+        })
+        .collect();
+    pins::remove(chain, &bases)?;
+    for base in bases {
+        sealed::remove(&base::path_of(chain, base))?;
+    }
+    for set in chain.globals_sets()? {
+        let path = globals::path_of(chain, set);
+        if is_gone(&globals::file_of(set), set.lsn) || !is_whole(&path) {
+            sealed::remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The file that makes a base or a set valid comes last.
+fn is_whole(directory: &std::path::Path) -> bool {
+    directory.join(METADATA_JSON).symlink_metadata().is_ok()
+}
+
+fn remove_segments(chain: &ChainDir, segments: &[(SegmentName, Stored)]) -> Result<()> {
+    for (name, stored) in segments {
+        let path = chain.segment_path(*name, *stored);
+        fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        if chain.index(*name).symlink_metadata().is_ok() {
+            durable::remove_if_there(&chain.index(*name))?;
+        }
+    }
+    match segments {
+        [] => Ok(()),
+        _ => durable::fsync_dir(&chain.incremental()),
+    }
+}
+
+/// Notes what the manifests list, which is in the copy, and the small files that describe it.
+fn note_copied(database: &DatabaseDir) -> Result<()> {
+    let known = Notes::default();
     let mut notes = Vec::new();
     for chain in database.chains()? {
         for entry in manifest::without_repeats(manifest::read_whole(&chain)?) {
-            if entry.expired_at.is_some() || is_archived(database, &known, &chain, &entry).is_some()
-            {
+            if entry.is_gone() || is_archived(database, &known, &chain, &entry).is_some() {
                 continue;
             }
             let mut files = match entry.kind {
@@ -35,14 +110,27 @@ pub fn note_copied(database: &DatabaseDir) -> Result<()> {
                 at: time::now(),
             });
         }
+        let mut small = durable::names_in(&chain.path)?;
+        small.retain(|name| {
+            [CHAIN_JSON, MANIFEST].contains(&name.as_str()) || manifest::is_part(name)
+        });
+        for file in small {
+            let sum = checksum::of_file(&chain.path.join(&file))?;
+            notes.push(Note {
+                file: name_of(database, &chain, &file),
+                sha256: sum.sha256,
+                bytes: sum.bytes,
+                at: time::now(),
+            });
+        }
     }
     if notes.is_empty() {
         return Ok(());
     }
-    let mut text = known.text();
+    let mut text = Vec::new();
     for note in &notes {
         serde_json::to_writer(&mut text, note).expect("plain fields always become JSON");
         text.push(b'\n');
     }
-    durable::write_atomically(&super::notes::path_of(database), &text)
+    durable::write_atomically(&path_of(database), &text)
 }

@@ -263,7 +263,9 @@ impl List<'_> {
     fn lost(&mut self, chain: &ChainDir) -> Result<()> {
         for directory in lost::directories(chain)? {
             let room = directory.file_name().unwrap_or_default().to_string_lossy();
-            for file in sealed::files_below(&directory)? {
+            let mut files = sealed::files_below(&directory)?;
+            files.sort_by_key(|file| file == lost::LOST_JSON);
+            for file in files {
                 let is_sealed = file
                     .split('/')
                     .nth(1)

@@ -22,7 +22,7 @@ use crate::sealed;
 use crate::time::{self, iso, Time};
 
 /// What is lost, for programs.
-const LOST_JSON: &str = "lost.json";
+pub(crate) const LOST_JSON: &str = "lost.json";
 /// For people.
 const README: &str = "README-LOST.txt";
 /// So many transactions are listed one by one.
@@ -103,8 +103,12 @@ impl Lost {
             return Ok(None);
         }
         let directory = directory(chain, switch.timeline);
-        if durable::is_real_dir(&directory) {
+        if is_complete(&directory) {
             return Lost::read(&directory).map(Some);
+        }
+        // A copy was not put completely.
+        if durable::is_real_dir(&directory) {
+            sealed::remove(&directory)?;
         }
         let partial = durable::beside(&directory, PARTIAL);
         if durable::is_real_dir(&partial) {
@@ -254,5 +258,10 @@ pub(crate) fn directories(chain: &ChainDir) -> Result<Vec<PathBuf>> {
     });
     names.sort();
     let paths = names.into_iter().map(|name| chain.path.join(name));
-    Ok(paths.filter(|path| durable::is_real_dir(path)).collect())
+    Ok(paths.filter(|path| is_complete(path)).collect())
+}
+
+/// In a copy, too, [`LOST_JSON`] comes last.
+fn is_complete(directory: &Path) -> bool {
+    durable::is_real_dir(directory) && directory.join(LOST_JSON).symlink_metadata().is_ok()
 }

@@ -108,6 +108,9 @@ impl ChainDir {
         };
         // To find it may have taken long: all of it is read.
         ensure_held()?;
+        if has_any {
+            cut.complete_manifest(self)?;
+        }
         let lost = match begun {
             Some(lost) => Some(lost),
             None => Lost::set_apart(self, switch, &cut)?,
@@ -139,7 +142,7 @@ impl Cut {
         cut.sets.retain(|set| set.lsn > switch.at);
         let segments = chain.segments()?;
         for (position, (name, stored)) in segments.iter().enumerate().rev() {
-            if let Some(behind) = Behind::look(chain, *name, *stored, switch.at)? {
+            if let Some(behind) = Behind::look(chain, *name, *stored, switch)? {
                 cut.segments.insert(0, behind);
                 continue;
             }
@@ -155,6 +158,32 @@ impl Cut {
 
     pub fn transactions(&self) -> impl Iterator<Item = &LostTransaction> {
         self.segments.iter().flat_map(|segment| &segment.lost)
+    }
+
+    /// Gives each file its line, in which it is marked. A copy may have files that its manifest did not list yet.
+    fn complete_manifest(&self, chain: &ChainDir) -> Result<()> {
+        base::complete_manifest(chain, &mut || {})?;
+        manifest::append_missing(
+            chain,
+            chain.globals_sets()?,
+            |set| globals::file_of(*set),
+            |set| globals::entry_of_set(chain, *set),
+            &mut || {},
+        )?;
+        // One that was shortened before a crash is listed when what it replaces is marked.
+        let is_shortened = |name: SegmentName| {
+            self.closed()
+                .any(|behind| behind.name != name && behind.name.start_lsn == name.start_lsn)
+                && self.before == Some(name)
+        };
+        let segments = chain.segments()?.into_iter();
+        manifest::append_missing(
+            chain,
+            segments.filter(|(name, stored)| *stored != Stored::Partial && !is_shortened(*name)),
+            |(name, _)| Entry::segment_file(*name),
+            |(name, stored)| manifest_line::read_line(chain, *name, *stored),
+            &mut || {},
+        )
     }
 
     fn shorten_open(&self, chain: &ChainDir) -> Result<()> {
@@ -236,13 +265,14 @@ impl Cut {
 }
 
 impl Behind {
-    /// Reads a segment; `None` if nothing in it is behind the switch.
+    /// Reads a segment; `None` if nothing in it is behind the switch, or it is of a timeline that was begun there.
     fn look(
         chain: &ChainDir,
         name: SegmentName,
         stored: Stored,
-        at: Lsn,
+        switch: Switch,
     ) -> Result<Option<Behind>> {
+        let at = switch.at;
         let path = chain.segment_path(name, stored);
         let mut scanner = Scanner::new(source::open(&path, stored)?);
         let mut behind = Behind {
@@ -261,6 +291,7 @@ impl Behind {
         let mut open = None;
         while let Some(event) = scanner.next_event().map_err(Error::io("read", &path))? {
             match event {
+                Event::Header(header) if header.timeline > switch.timeline => return Ok(None),
                 Event::Header(header) => behind.header = Some(*header),
                 Event::Transaction {
                     xid,

@@ -8,13 +8,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{
-    at, identity, insert, new_chain, take_base, unlocked, write_set, Place, DATABASE_OID,
+    at, identity, insert, new_chain, take_base, unlocked, write_set, Place, DATABASE_OID, SYSTEM,
 };
 use archive::archiving::{self, Archiver, Notes, ARCHIVED_JSONL};
+use archive::claim::{self, Claim, Hold, Server, To};
 use archive::compression::{compress, Compression};
 use archive::expiry;
 use archive::layout::{NewChain, Stored};
-use archive::manifest::{self, Kind};
+use archive::manifest::{self, Entry, Kind};
+use archive::owner::Identity;
 use archive::retention::Rules;
 use archive::segment::{SegmentIdentity, Switch};
 use archive::{files, verify, DatabaseDir, Error, Lsn};
@@ -626,6 +628,93 @@ fn promoted(lsn: u64) -> SegmentIdentity {
     }
 }
 
+/// A promoted server of the next timeline takes a directory without an owner over.
+fn go_on_from(place: &Place, timeline: u32) -> Hold {
+    let server = Server {
+        identity: Identity {
+            system_identifier: SYSTEM,
+            timeline: timeline + 1,
+            host: "b".into(),
+            data_directory: "/var/lib/postgresql/15/main".into(),
+        },
+        start: "1".into(),
+    };
+    let claim = Claim {
+        to: To::GoOnFrom(timeline),
+        has_slot: true,
+    };
+    claim::hold(&place.database, DATABASE_OID, &server, claim).unwrap()
+}
+
+/// A copy of the copy, where nobody has written yet.
+fn next_node(copy: &Copy) -> Place {
+    let next = Place::new();
+    fs::remove_dir_all(next.database.path()).unwrap();
+    let paths = [copy.database(), next.database.clone()].map(|d| d.path().to_owned());
+    let copied = Command::new("cp").arg("-a").args(paths).status().unwrap();
+    assert!(copied.success());
+    next
+}
+
+/// What was put from where its manifest lists it no longer: retention's lines go, the copy's files stay.
+#[test]
+fn a_copy_that_is_taken_over_has_what_its_manifest_lists_and_nothing_is_put_again() {
+    let place = Place::new();
+    fill(&place, 0..6);
+    let copy = Copy::of(&place);
+    archive_all(&place, &copy, Compression::None);
+    let next = next_node(&copy);
+    let chain = next.database.latest_chain().unwrap().unwrap();
+    let before = manifest::read(&chain).unwrap().entries;
+    // Of each kind the first two.
+    let left: Vec<_> = before[6..].to_vec();
+    let lines = left
+        .iter()
+        .map(|entry| serde_json::to_string(entry).unwrap() + "\n");
+    fs::write(chain.manifest(), lines.collect::<String>()).unwrap();
+    // One that was not put to its end, and what a former switch set apart.
+    fs::create_dir(chain.base().join("00000000001FFFFF-20261120T020000Z")).unwrap();
+    fs::create_dir(chain.path.join("lost-1")).unwrap();
+    let _hold = go_on_from(&next, 1);
+    let files = |chain: &archive::ChainDir| {
+        let count = chain.segments().unwrap().len();
+        (
+            count,
+            chain.bases().unwrap().len(),
+            chain.globals_sets().unwrap().len(),
+        )
+    };
+    let of = |kind| left.iter().filter(|entry| entry.kind == kind).count();
+    let expected = (of(Kind::Incremental), of(Kind::Base), of(Kind::Globals));
+    assert_eq!(files(&chain), expected);
+    assert!(
+        expected.0 > 0 && expected.1 > 0 && expected.2 > 0,
+        "{expected:?}"
+    );
+    let identity = SegmentIdentity {
+        switch: Some(Switch {
+            timeline: 1,
+            at: Lsn(0x90_0000),
+            sets_apart: true,
+        }),
+        timeline: 2,
+        ..identity(1000)
+    };
+    drop(unlocked(|| chain.open_for_append(identity.clone(), Lsn(0))).unwrap());
+    assert_eq!(manifest::read(&chain).unwrap().entries, left);
+    let mut archiver = unlocked(|| Archiver::open(&next.database)).unwrap();
+    let mut put = Vec::new();
+    while let Some(item) = archiver
+        .look(Compression::None, &HashSet::new())
+        .unwrap()
+        .next
+    {
+        archiver.note(&item).unwrap();
+        put.push(item.name);
+    }
+    assert_eq!(put, ["shop/restore.sh", "shop/README.txt"]);
+}
+
 /// Both begin at the same LSN: a copy that has both and does not know which one counts is none.
 #[test]
 fn what_is_replaced_is_marked_in_the_copy_before_its_replacement_comes() {
@@ -640,15 +729,17 @@ fn what_is_replaced_is_marked_in_the_copy_before_its_replacement_comes() {
     let copy = Copy::of(&place);
     archive_all(&place, &copy, Compression::None);
     // Where the next server goes on: a copy of the copy, with no more than it has.
-    let next = Place::new();
-    fs::remove_dir_all(next.database.path()).unwrap();
-    let paths = [copy.database(), next.database.clone()].map(|d| d.path().to_owned());
-    let copied = Command::new("cp").arg("-a").args(paths).status().unwrap();
-    assert!(copied.success());
+    let next = next_node(&copy);
     // It has no base yet: as the recipe of docs/availability.md.
-    fs::create_dir(next.database.path().join("chain-1/base")).unwrap();
-    archiving::note_copied(&next.database).unwrap();
-    archiving::note_copied(&next.database).unwrap();
+    for database in [&copy.database(), &next.database] {
+        fs::create_dir(database.path().join("chain-1/base")).unwrap();
+    }
+    // The server before it did not come to put the manifest once more.
+    let manifest = next.database.path().join("chain-1/manifest.jsonl");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    fs::write(&manifest, lines[..1].concat()).unwrap();
+    let _hold = go_on_from(&next, 1);
     let chain = next.database.latest_chain().unwrap().unwrap();
     let opened = unlocked(|| chain.open_for_append(promoted(0x2200), Lsn(0)));
     let mut appender = opened.unwrap();
@@ -667,7 +758,14 @@ fn what_is_replaced_is_marked_in_the_copy_before_its_replacement_comes() {
             names.push(item.name.clone());
             archiver.note(&item).unwrap();
             let chain = copy.database().latest_chain().unwrap().unwrap();
-            let segments = chain.segments().unwrap();
+            let entries = manifest::read(&chain).unwrap().entries;
+            let gone: HashSet<String> = entries
+                .into_iter()
+                .filter(|e| e.is_gone())
+                .map(|e| e.file)
+                .collect();
+            let mut segments = chain.segments().unwrap();
+            segments.retain(|(name, _)| !gone.contains(&Entry::segment_file(*name)));
             let begins: HashSet<Lsn> = segments.iter().map(|(name, _)| name.start_lsn).collect();
             assert_eq!(begins.len(), segments.len(), "after {names:?}");
         }
