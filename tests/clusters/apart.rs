@@ -339,6 +339,12 @@ fn a_place_that_is_new_makes_the_take_over_fail_and_takes_nothing_away() {
     };
     run(c.installation().command("mkdir").arg(page.place()));
     page.script("One writer", "node2", &c);
+    let output = page.without_patience(&c).output().expect("sh is there");
+    assert!(said(&output).contains("not mounted"), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(moved_aside(&c), Vec::<PathBuf>::new());
+    c.sql("INSERT INTO t VALUES (1002)");
+    c.flush();
     let told = page.tell(&c, "node2", "init");
     assert!(told.status.success(), "{}", said(&told));
     make_lost_and_found(&page.place());
@@ -350,7 +356,8 @@ fn a_place_that_is_new_makes_the_take_over_fail_and_takes_nothing_away() {
         said(&output)
     );
     let aside = moved_aside(&c);
-    assert!(shown(&aside[0]).contains("(1001)"));
+    let kept = shown(&aside[0]);
+    assert!(kept.contains("(1001)") && kept.contains("(1002)"), "{kept}");
 }
 
 #[test]
