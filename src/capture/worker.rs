@@ -18,6 +18,7 @@ use super::journal::Journal;
 use super::poll::PollReader;
 use super::stream::StreamReader;
 use crate::backup::{self};
+use crate::offsite;
 use crate::pg::decoding::timeline::{self, Shared};
 use crate::pg::decoding::{removed_rows, slot};
 use crate::pg::server::{self, session, signals, title};
@@ -125,6 +126,7 @@ fn capture_to(
     let appender = opened?;
     ensure_same_history(timeline, shared, appender.last_lsn())?;
     if let Some(switch) = switch {
+        offsite::note_cut(database);
         title::log(&format!(
             "the chain goes on from timeline {timeline}, which this server left at {}",
             switch.at

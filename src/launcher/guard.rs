@@ -92,11 +92,14 @@ impl Guard {
         let Some(position) = slot::position(&name) else {
             return;
         };
-        let read = status::read(database).map_or(0, |entry| entry.read_lsn);
-        // What is read and not confirmed holds the WAL all the same.
-        let read = match settings::confirm() {
-            Confirm::Fsync => read,
-            Confirm::Archived => 0,
+        let entry = status::read(database).unwrap_or_default();
+        // What is read and not confirmed holds the WAL all the same: until the next copy, where copies are made at all.
+        let (read, held_from) = match settings::confirm() {
+            Confirm::Fsync => (entry.read_lsn, position.restart_lsn),
+            Confirm::Archived if entry.offsite.is_behind(settings::lag_action_delay()) => {
+                (0, position.restart_lsn)
+            }
+            Confirm::Archived => (entry.read_lsn, position.restart_lsn.max(entry.read_lsn)),
         };
         let at = (position.restart_lsn, position.confirmed_lsn, read);
         let now = Instant::now();
@@ -119,7 +122,7 @@ impl Guard {
             );
             return;
         }
-        let held = server::wal_insert_lsn().saturating_sub(position.restart_lsn);
+        let held = server::wal_insert_lsn().saturating_sub(held_from);
         // A position that the worker confirms while it exits is not progress.
         let was_ending = self.ended_before.contains_key(&database.to_u32());
         let stands_still = was_ending || seen.since.elapsed() >= settings::lag_action_delay();

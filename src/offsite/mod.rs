@@ -34,6 +34,15 @@ pub fn want(database: pg_sys::Oid) {
     }
 }
 
+/// Capture has cut off what is behind a switch of the timeline: how far the copies reach is to be found out anew.
+pub fn note_cut(database: pg_sys::Oid) {
+    status::update_existing(database, |entry| {
+        entry.offsite.cuts += 1;
+        (entry.offsite.reach_chain, entry.offsite.reach) = (0, 0);
+    });
+    want(database);
+}
+
 /// Starts an archiver if one is due and none is running; returns the time until the next one. For the
 /// launcher.
 pub fn start_if_due(database: pg_sys::Oid) -> Duration {

@@ -134,9 +134,10 @@ fn archive(
     });
     let mut archiver = Archiver::open(found)?;
     loop {
+        let cuts = cuts();
         let look = archiver.look(how, failed)?;
         note_lag(look.lag);
-        note_reach(look.reach);
+        note_reach(look.reach, cuts);
         let Some(next) = &look.next else {
             return match look.missing.first() {
                 Some(file) => Err(missing(file)),
@@ -150,7 +151,7 @@ fn archive(
             command::run(command, item)?;
             archiver.note(item)?;
             note_taken(item);
-            note_reach(item.reach);
+            note_reach(item.reach, cuts);
             lag.files -= 1;
             lag.bytes -= item.bytes;
             // Only a new pass determines that nothing is left.
@@ -162,13 +163,20 @@ fn archive(
     }
 }
 
-/// Capture may confirm so far, if it waits for that.
-fn note_reach(reach: Option<Reach>) {
+fn cuts() -> u32 {
+    status::read(database()).map_or(0, |entry| entry.offsite.cuts)
+}
+
+/// Capture may confirm so far, if it waits for that; not if it has cut the chain since there were so many `cuts`.
+fn note_reach(reach: Option<Reach>, cuts: u32) {
     let Some(reach) = reach else {
         return;
     };
     let is_new = status::update_existing(database(), |entry| {
         let offsite = &mut entry.offsite;
+        if offsite.cuts != cuts {
+            return false;
+        }
         let before = (offsite.reach_chain, offsite.reach);
         (offsite.reach_chain, offsite.reach) = (reach.chain, reach.lsn.0);
         before != (reach.chain, reach.lsn.0)

@@ -44,6 +44,9 @@ pub struct OffsiteStatus {
     /// The chain that is written, and up to where it is complete in the place of the copies; 0: not known yet.
     pub reach_chain: u32,
     pub reach: u64,
+    /// Incremented when capture has cut off what is behind a switch of the timeline: what was found out about the copies before
+    /// is not true of the chain any more.
+    pub cuts: u32,
     /// Number of files archived by archive_command since the server's start, and the last of them.
     pub archived: u64,
     pub archived_at: i64,
@@ -53,6 +56,14 @@ pub struct OffsiteStatus {
     pub error_at: i64,
     /// Why the last segment could not be compressed; empty if all could.
     pub compression_error: Text<400>,
+}
+
+impl OffsiteStatus {
+    /// Whether archive_command fails, or has not taken a file for so long.
+    pub fn is_behind(&self, delay: Duration) -> bool {
+        let waits = archive::time::now().timestamp_micros() - self.oldest_at;
+        self.failures > 0 || self.oldest_at != 0 && waits >= delay.as_micros() as i64
+    }
 }
 
 /// What an archiver is doing.

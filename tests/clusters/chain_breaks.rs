@@ -142,6 +142,33 @@ fn a_slot_that_fills_the_servers_disk_is_dropped_where_that_is_wished() {
     assert_goes_on(&c);
 }
 
+/// Where the slot waits for the copies, what is only held until the next one is not held for ever.
+#[test]
+fn wal_that_waits_for_its_copy_costs_no_slot_unless_copies_fail() {
+    let c = Cluster::builder()
+        .setting("pg_incrbackup.lag_emergency", "4MB")
+        .setting("pg_incrbackup.lag_critical", "1MB")
+        .setting("pg_incrbackup.lag_action_delay", "1s")
+        .setting("pg_incrbackup.lag_action", "drop_slot")
+        .setting("pg_incrbackup.confirm", "archived")
+        .setting("pg_incrbackup.archive_command", "'true'")
+        .back_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY, b text)");
+    c.sql("INSERT INTO t SELECT i, repeat('x', 500) FROM generate_series(1, 20000) i");
+    c.flush();
+    let held =
+        "SELECT pg_current_wal_lsn() - restart_lsn > 4 * 1024 * 1024 FROM pg_replication_slots";
+    assert!(c.is_true(held));
+    // Longer than the delay, and than the launcher takes between two looks.
+    c.sql("SELECT pg_sleep(5)");
+    assert!(c.is_true(held), "the slot is there, and holds it");
+    c.set("pg_incrbackup.archive_command", "'false'");
+    c.sql("SELECT incr_rotate()");
+    let slots = "SELECT count(*) FROM pg_replication_slots";
+    wait_until("the slot is dropped", || c.sql(slots) == "0");
+    wait_for_emergency(&c, "pg_incrbackup.lag_action dropped the slot");
+}
+
 /// A server, stopped, whose data directory is as it was before its last rows were captured.
 fn set_back() -> Cluster {
     let c = Cluster::backed_up();

@@ -371,3 +371,27 @@ fn segments_that_are_not_wanted_are_not_read_and_damage_is_named() {
     assert_eq!(transactions(&out), [&ids[0]]);
     assert!(error.contains("segments of chain-1 are missing"), "{error}");
 }
+
+/// A writer that dies may leave an open segment of which not even the header is whole.
+#[test]
+fn an_open_segment_without_a_whole_header_has_nothing() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (7)");
+    c.flush();
+    c.sql("SELECT incr_rotate(); INSERT INTO t VALUES (8)");
+    c.flush();
+    c.crash();
+    let archive = c.database_directory();
+    let open = segment_with(&archive, "VALUES (8)");
+    assert_eq!(open.extension(), Some("partial".as_ref()), "{open:?}");
+    let file = fs::OpenOptions::new().write(true).open(&open);
+    let file = file.expect("it is ours");
+    for length in [30, 0] {
+        file.set_len(length).expect("it can be shortened");
+        let text = shown(&archive, &[]);
+        assert!(
+            text.contains("VALUES (7)") && !text.contains("VALUES (8)"),
+            "{text}"
+        );
+    }
+}

@@ -6,6 +6,7 @@ use super::source;
 use crate::error::{Error, Result};
 use crate::layout::{ChainDir, SegmentName, Stored};
 use crate::lsn::Lsn;
+use crate::manifest::{self, Entry};
 
 impl ChainDir {
     /// The timeline on which the newest segment was started; the chain's first if there is none.
@@ -38,6 +39,21 @@ impl ChainDir {
         let header = self.header_of(*name, *stored)?;
         let header = header.filter(|header| header.timeline == last);
         Ok(header.and_then(|header| header.switched_at))
+    }
+
+    /// The last commit in the closed segments, if it is in one that ends behind `confirmed`: reads that segment.
+    pub(super) fn last_closed_commit(&self, confirmed: Lsn) -> Result<Option<Lsn>> {
+        let entries = manifest::read(self)?.entries;
+        let segments = self.segments()?.into_iter().rev();
+        for (name, stored) in segments.filter(|(_, stored)| *stored != Stored::Partial) {
+            let file = Entry::segment_file(name);
+            match entries.iter().rfind(|entry| entry.file == file) {
+                Some(entry) if entry.end_lsn <= confirmed => break,
+                Some(entry) if entry.transactions == 0 => {}
+                _ => return Ok(self.summarize(name, stored)?.tally.last_commit_lsn),
+            }
+        }
+        Ok(None)
     }
 
     fn header_of(&self, name: SegmentName, stored: Stored) -> Result<Option<Header>> {

@@ -394,3 +394,29 @@ fn an_open_segment_of_an_unknown_format_is_kept_aside() {
     let why = "\"-- pg_incrbackup segment format=2\" expected";
     assert!(error.to_string().contains(why), "{error}");
 }
+
+/// With `confirm = archived`, closed segments are not confirmed for long: a server that was set back must not pass for one
+/// that has their transactions.
+#[test]
+fn the_last_commit_of_what_is_closed_and_not_confirmed_is_known() {
+    let place = Place::new();
+    let mut appender = place.append();
+    insert(&mut appender, 10, 0x2000);
+    insert(&mut appender, 11, 0x2100);
+    appender.rotate(12).unwrap().unwrap();
+    drop(appender);
+    let last = |confirmed| {
+        let opened = crate::support::unlocked(|| {
+            let confirmed = Lsn(confirmed);
+            place.chain.open_for_append(identity(12), confirmed)
+        });
+        opened.unwrap().last_commit_lsn()
+    };
+    assert_eq!(last(0x2080), Some(Lsn(0x2100)));
+    assert_eq!(last(0x2100), None);
+    let mut appender = place.append();
+    insert(&mut appender, 12, 0x2200);
+    appender.sync().unwrap();
+    drop(appender);
+    assert_eq!(last(0x2080), Some(Lsn(0x2200)), "the open one's is later");
+}

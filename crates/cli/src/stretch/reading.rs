@@ -156,6 +156,10 @@ impl<'a> Reading<'a> {
             Stored::Partial => Some(complete_of(self.storage, chain, segment)?),
             _ => None,
         };
+        // Its writer died, or is, before its header was whole.
+        if complete == Some(0) {
+            return Ok(true);
+        }
         let Some(input) = chain.open(self.storage, segment)? else {
             return Err(gone(self.storage, &file));
         };
