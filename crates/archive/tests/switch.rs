@@ -1,4 +1,5 @@
 //! A promoted server goes on in the chain: what is behind the point at which its history left the files' timeline.
+// Each test takes its turn with the one that sets failpoints, which strike whoever passes.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -68,6 +69,7 @@ fn segments(place: &Place) -> Vec<(u32, Option<u64>, u64)> {
 /// A closed segment, and an open one of the other timeline behind which nothing is.
 #[test]
 fn what_ends_before_the_switch_stays_and_the_next_segment_names_it() {
+    let _turn = Faults::new();
     let place = Place::new();
     let mut appender = place.append();
     insert(&mut appender, 10, 0x2000);
@@ -99,6 +101,7 @@ fn what_ends_before_the_switch_stays_and_the_next_segment_names_it() {
 /// It contains nothing but its header when the server stops again.
 #[test]
 fn a_first_segment_that_is_begun_again_names_the_switch_too() {
+    let _turn = Faults::new();
     let place = Place::new();
     let mut appender = place.append();
     insert(&mut appender, 10, 0x2000);
@@ -114,6 +117,7 @@ fn a_first_segment_that_is_begun_again_names_the_switch_too() {
 /// Positions only: a segment of the former timeline is closed, small as it is; one of sequences is begun again.
 #[test]
 fn no_commit_of_the_new_timeline_is_in_a_segment_of_the_former() {
+    let _turn = Faults::new();
     for (position, expected) in [(Some(0x1500), vec![1, 2]), (None, vec![2])] {
         let place = Place::new();
         let mut appender = place.append();
@@ -138,6 +142,7 @@ fn no_commit_of_the_new_timeline_is_in_a_segment_of_the_former() {
 /// A position behind the switch would have commits below it taken for repeats.
 #[test]
 fn positions_and_sequences_behind_the_switch_are_cut_off_and_nothing_is_lost() {
+    let _turn = Faults::new();
     for is_closed in [false, true] {
         let place = Place::new();
         let mut appender = place.append();
@@ -231,6 +236,7 @@ fn assert_set_apart(place: &Place, is_closed: bool) {
 
 #[test]
 fn commits_behind_the_switch_are_set_apart_and_the_chain_ends_before_them() {
+    let _turn = Faults::new();
     for is_closed in [false, true] {
         let place = Place::new();
         with_lost(&place, is_closed);
@@ -277,6 +283,7 @@ fn assert_refused_whole(place: &Place, switch: Switch, end: u64) {
 /// A point-in-time recovery in place: nobody has said that commits may be set apart.
 #[test]
 fn without_a_word_commits_behind_the_switch_stay_where_they_are() {
+    let _turn = Faults::new();
     for (is_closed, end) in [(false, 0x2300), (true, 0x2500)] {
         let place = Place::new();
         with_lost(&place, is_closed);
@@ -292,6 +299,7 @@ fn without_a_word_commits_behind_the_switch_stay_where_they_are() {
 /// Commits of the new timeline below its begin would count as repeats.
 #[test]
 fn a_chain_that_begins_behind_the_switch_is_refused() {
+    let _turn = Faults::new();
     for sets_apart in [false, true] {
         for has_commit in [false, true] {
             let place = Place::new();
@@ -315,6 +323,7 @@ fn a_chain_that_begins_behind_the_switch_is_refused() {
 
 #[test]
 fn compressed_segments_and_indexes_go_too() {
+    let _turn = Faults::new();
     let place = Place::new();
     with_lost(&place, true);
     let compression = "zstd".parse().unwrap();
@@ -360,6 +369,7 @@ fn whatever_fails_meanwhile_the_end_is_the_same() {
 /// As `owner.rs` has it: whoever goes on gives the files a new inode.
 #[test]
 fn entries_of_what_is_gone_stay_as_marks() {
+    let _turn = Faults::new();
     let place = Place::new();
     with_lost(&place, true);
     cut(&place);
@@ -373,6 +383,7 @@ fn entries_of_what_is_gone_stay_as_marks() {
 /// As a copy, whose manifest follows its files.
 #[test]
 fn what_the_manifest_does_not_list_is_marked_too() {
+    let _turn = Faults::new();
     for number in 0..6 {
         let place = Place::new();
         with_lost(&place, true);
@@ -395,6 +406,7 @@ fn what_the_manifest_does_not_list_is_marked_too() {
 /// A copy keeps what was set apart; the next server that takes it over does not.
 #[test]
 fn what_was_set_apart_and_comes_back_with_a_copy_does_not_count() {
+    let _turn = Faults::new();
     let place = Place::new();
     let mut appender = place.append();
     insert(&mut appender, 10, 0x2000);
@@ -436,6 +448,7 @@ fn what_was_set_apart_and_comes_back_with_a_copy_does_not_count() {
 /// Its commits are behind the point where it began, and in the history of whoever has left the timeline before it.
 #[test]
 fn the_segments_of_a_later_timeline_are_not_behind_the_switch() {
+    let _turn = Faults::new();
     let place = Place::new();
     let mut appender = place.append();
     insert(&mut appender, 10, 0x2000);
@@ -456,6 +469,7 @@ fn the_segments_of_a_later_timeline_are_not_behind_the_switch() {
 /// Whoever reads is waited for; a new reader waits until all is cut.
 #[test]
 fn a_reader_is_waited_for() {
+    let _turn = Faults::new();
     let place = Place::new();
     with_lost(&place, true);
     let reader = Lock::shared(&place.database, &mut || {}).unwrap();
@@ -480,6 +494,7 @@ fn a_reader_is_waited_for() {
 /// A reader that does not end keeps nobody from going on.
 #[test]
 fn a_reader_is_not_waited_for_for_ever() {
+    let _turn = Faults::new();
     let place = Place::new();
     with_lost(&place, false);
     let _reader = Lock::shared(&place.database, &mut || {}).unwrap();
@@ -514,6 +529,7 @@ fn changed(before: &[(PathBuf, Vec<u8>)], after: &[(PathBuf, Vec<u8>)]) -> Vec<S
 /// To find what is behind the switch may take long, and another server takes over meanwhile.
 #[test]
 fn who_has_lost_the_archive_changes_nothing_that_is_in_the_chain() {
+    let _turn = Faults::new();
     for is_closed in [false, true] {
         let place = Place::new();
         with_lost(&place, is_closed);
