@@ -379,7 +379,7 @@ lane() {
 # test_lane FUNCTION: the same, and what is to be built goes first: lanes wait for it.
 test_lane() {
     # The number of this shell, which is not $$.
-    renice -n 5 -p "$(exec sh -c 'echo $PPID')" >/dev/null
+    renice -n 10 -p "$(exec sh -c 'echo $PPID')" >/dev/null
     lane "$1"
 }
 
