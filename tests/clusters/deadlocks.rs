@@ -164,7 +164,7 @@ fn a_base_keeps_no_catalog_that_its_own_pg_dump_comes_to_wait_for() {
     let mut dump = c.session();
     let signal = begin_base(&c, &mut dump);
     // The first look for a cycle comes after a second, and must keep none either.
-    let output = vacuum.run("SELECT pg_sleep(2); SET lock_timeout = '20 s'; VACUUM FULL pg_class; VACUUM FULL pg_type; VACUUM FULL pg_database");
+    let output = vacuum.run("SELECT pg_sleep(2); SET lock_timeout = '100 s'; VACUUM FULL pg_class; VACUUM FULL pg_type; VACUUM FULL pg_database");
     assert!(!output.contains("ERROR"), "{output}");
     fs::write(&signal, "").expect("a file can be written");
     let output = dump.finish();

@@ -503,7 +503,7 @@ fn a_reader_is_not_waited_for_for_ever() {
     assert!(matches!(error, Error::SetApart { .. }), "{error}");
     let waited = start.elapsed();
     assert!(
-        (Duration::from_secs(9)..Duration::from_secs(30)).contains(&waited),
+        (Duration::from_secs(9)..Duration::from_secs(120)).contains(&waited),
         "{waited:?}"
     );
 }
