@@ -17,23 +17,9 @@ use archive::owner::Identity;
 use archive::segment::{SegmentIdentity, Switch};
 use archive::{Appender, Error, Lsn, Result};
 use support::faults::Faults;
-use support::{at, identity, insert, Place, DATABASE_OID, SYSTEM};
+use support::{at, insert, promoted, Place, DATABASE_OID, SYSTEM};
 
 const SETVAL: &[u8] = b"SELECT pg_catalog.setval('public.s', 65, true);";
-
-/// What a server of timeline 2 writes, whose history left timeline 1 at `lsn`.
-fn promoted(lsn: u64) -> SegmentIdentity {
-    let switch = Switch {
-        timeline: 1,
-        at: Lsn(lsn),
-        sets_apart: true,
-    };
-    SegmentIdentity {
-        timeline: 2,
-        switch: Some(switch),
-        ..identity(1000)
-    }
-}
 
 fn go_on(place: &Place, lsn: u64) -> Result<Appender> {
     let timeline = place.chain.last_timeline().unwrap();

@@ -164,12 +164,7 @@ impl NotesWriter {
             .filter(|n| is_kept(&n.file))
             .collect();
         kept.sort_by_key(|note| note.at);
-        let mut text = Vec::new();
-        for note in kept {
-            serde_json::to_writer(&mut text, note).expect("plain fields always become JSON");
-            text.push(b'\n');
-        }
-        durable::write_atomically(&self.path, &text)?;
+        write(&self.path, kept)?;
         self.notes.by_file.retain(|file, _| is_kept(file));
         self.notes.lines = self.notes.by_file.len();
         let file = durable::open_for_appending(&self.path)?;
@@ -178,6 +173,16 @@ impl NotesWriter {
         self.file = file;
         Ok(())
     }
+}
+
+/// Puts exactly these notes into the file.
+pub(super) fn write<'n>(path: &Path, notes: impl IntoIterator<Item = &'n Note>) -> Result<()> {
+    let mut text = Vec::new();
+    for note in notes {
+        serde_json::to_writer(&mut text, note).expect("plain fields always become JSON");
+        text.push(b'\n');
+    }
+    durable::write_atomically(path, &text)
 }
 
 pub(super) fn path_of(database: &DatabaseDir) -> PathBuf {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 
-use super::notes::{path_of, Note, Notes};
+use super::notes::{path_of, write, Note, Notes};
 use super::{is_archived, name_of};
 use crate::base;
 use crate::checksum;
@@ -76,9 +76,7 @@ fn remove_segments(chain: &ChainDir, segments: &[(SegmentName, Stored)]) -> Resu
     for (name, stored) in segments {
         let path = chain.segment_path(*name, *stored);
         fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-        if chain.index(*name).symlink_metadata().is_ok() {
-            durable::remove_if_there(&chain.index(*name))?;
-        }
+        durable::remove_if_there(&chain.index(*name))?;
     }
     match segments {
         [] => Ok(()),
@@ -127,10 +125,5 @@ fn note_copied(database: &DatabaseDir) -> Result<()> {
     if notes.is_empty() {
         return Ok(());
     }
-    let mut text = Vec::new();
-    for note in &notes {
-        serde_json::to_writer(&mut text, note).expect("plain fields always become JSON");
-        text.push(b'\n');
-    }
-    durable::write_atomically(&path_of(database), &text)
+    write(&path_of(database), &notes)
 }

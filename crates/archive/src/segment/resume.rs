@@ -93,12 +93,13 @@ impl ChainDir {
         base::complete_manifest(self, &mut || {})?;
         self.complete_manifest(&mut || {})?;
         let closed = self.closed_end()?;
+        let is_closed_confirmed = closed.end_lsn <= confirmed;
         let mut appender = match self.open_partial()? {
             Some(partial) => self.resume(partial, closed, identity, confirmed, lock),
             None => self.start(closed, identity, lock),
         }?;
         // What closed segments have and the slot was not confirmed for must come again, too.
-        if appender.last_commit_lsn().is_none() {
+        if !is_closed_confirmed && appender.last_commit_lsn().is_none() {
             appender.closed_commit = self.last_closed_commit(confirmed)?;
         }
         Ok(appender)

@@ -8,7 +8,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{
-    at, identity, insert, new_chain, take_base, unlocked, write_set, Place, DATABASE_OID, SYSTEM,
+    at, identity, insert, new_chain, promoted, take_base, unlocked, write_set, Place, DATABASE_OID,
+    SYSTEM,
 };
 use archive::archiving::{self, Archiver, Notes, ARCHIVED_JSONL};
 use archive::claim::{self, Claim, Hold, Server, To};
@@ -18,7 +19,6 @@ use archive::layout::{NewChain, Stored};
 use archive::manifest::{self, Entry, Kind};
 use archive::owner::Identity;
 use archive::retention::Rules;
-use archive::segment::{SegmentIdentity, Switch};
 use archive::{files, verify, DatabaseDir, Error, Lsn};
 use chrono::TimeDelta;
 
@@ -615,19 +615,6 @@ fn whatever_happens_to_the_files_gives_them_another_state() {
     }
 }
 
-fn promoted(lsn: u64) -> SegmentIdentity {
-    let switch = Switch {
-        timeline: 1,
-        at: Lsn(lsn),
-        sets_apart: true,
-    };
-    SegmentIdentity {
-        timeline: 2,
-        switch: Some(switch),
-        ..identity(1000)
-    }
-}
-
 /// A promoted server of the next timeline takes a directory without an owner over.
 fn go_on_from(place: &Place, timeline: u32) -> Hold {
     let server = Server {
@@ -691,16 +678,7 @@ fn a_copy_that_is_taken_over_has_what_its_manifest_lists_and_nothing_is_put_agai
         expected.0 > 0 && expected.1 > 0 && expected.2 > 0,
         "{expected:?}"
     );
-    let identity = SegmentIdentity {
-        switch: Some(Switch {
-            timeline: 1,
-            at: Lsn(0x90_0000),
-            sets_apart: true,
-        }),
-        timeline: 2,
-        ..identity(1000)
-    };
-    drop(unlocked(|| chain.open_for_append(identity.clone(), Lsn(0))).unwrap());
+    drop(unlocked(|| chain.open_for_append(promoted(0x90_0000), Lsn(0))).unwrap());
     assert_eq!(manifest::read(&chain).unwrap().entries, left);
     let mut archiver = unlocked(|| Archiver::open(&next.database)).unwrap();
     let mut put = Vec::new();

@@ -12,7 +12,7 @@ use archive::globals::{self, Content, Facts};
 use archive::layout::{BaseName, NewChain, SegmentName, Stored};
 use archive::manifest::{self, Entry, Kind};
 use archive::segment::manifest_line;
-use archive::segment::{ClusterFact, DdlBlock, EffectNote, SegmentIdentity, Words};
+use archive::segment::{ClusterFact, DdlBlock, EffectNote, SegmentIdentity, Switch, Words};
 use archive::time::{self, Time};
 use archive::{Appender, ArchiveRoot, ChainDir, DatabaseDir, Lsn};
 
@@ -121,6 +121,20 @@ pub fn identity(next_xid: u64) -> SegmentIdentity {
         server_version: 150018,
         encoding: "UTF8".to_owned(),
         next_xid,
+    }
+}
+
+/// What a server of timeline 2 writes, whose history left timeline 1 at `lsn`.
+pub fn promoted(lsn: u64) -> SegmentIdentity {
+    let switch = Switch {
+        timeline: 1,
+        at: Lsn(lsn),
+        sets_apart: true,
+    };
+    SegmentIdentity {
+        timeline: 2,
+        switch: Some(switch),
+        ..identity(1000)
     }
 }
 
