@@ -1,7 +1,7 @@
 //! A cluster: created, started, stopped, crashed, removed.
 
 use crate::installation::{give_to_server_user, run, Installation};
-use crate::template;
+use crate::{panics, template};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
@@ -121,6 +121,7 @@ impl Builder {
     }
 
     fn create_from(self, has_database: bool) -> Cluster {
+        panics::tell();
         let root = new_root();
         let data = root.join("data");
         if self.has_template() {

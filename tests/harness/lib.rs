@@ -26,6 +26,7 @@ mod contents;
 mod dump;
 mod installation;
 mod minor;
+mod panics;
 pub mod patroni;
 pub mod processes;
 mod program;
