@@ -219,8 +219,10 @@ build_for() {
     fi
 }
 
-# What other programs make of the files, what the pages tell to type, and rows of half a gigabyte: one version is enough.
-of_one_version='long_rows:: offsite_recipes:: monitoring_alerts:: monitoring_checks:: docs_commands:: drill_damage::'
+# What other programs make of the files, what the pages tell to type, rows of half a gigabyte, and kills at each of several
+# points: one version is enough.
+of_one_version='long_rows:: offsite_recipes:: monitoring_alerts:: monitoring_checks:: docs_commands:: drill_damage::
+    takeover_killed::'
 
 # What 16 and 17 run: about a third of all tests, where versions differ. Their structures, catalogs and
 # dumps are read there; what else the product does it does alike on all of them.

@@ -6,11 +6,13 @@
 
 use std::time::{Duration, Instant};
 
+use pgrx::bgworkers::DynamicBackgroundWorker;
 use pgrx::prelude::*;
 
 use crate::pg::ddl::ddl_history;
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, query};
+use crate::pg::server::{self, query, transaction};
+use crate::settings;
 
 /// The first look, and the one after a cycle was seen: what is seen once may be over.
 const SOON: Duration = Duration::from_secs(1);
@@ -25,6 +27,36 @@ pub enum Wanted {
     Fence,
     /// A table, in a mode that conflicts with all others.
     Table(pg_sys::Oid),
+}
+
+/// Why a wait has ended without what was waited for.
+pub enum Ended {
+    /// The two would wait for each other: the worker goes on alone.
+    Cycle(Failure),
+    Failed(Failure),
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Ended {
+        Ended::Failed(failure)
+    }
+}
+
+/// Waits for a worker, which is terminated if the wait ends in another error than a cycle, which the caller's end breaks.
+pub fn wait_for<T>(
+    worker: DynamicBackgroundWorker,
+    watch: impl FnOnce(&DynamicBackgroundWorker) -> Result<T, Ended>,
+) -> Result<T, Failure> {
+    let waited = transaction::catch(|| watch(&worker)).map_err(Ended::Failed);
+    match waited.and_then(|ended| ended) {
+        Ok(found) => Ok(found),
+        Err(Ended::Cycle(failure)) => Err(failure),
+        Err(Ended::Failed(failure)) => {
+            // This does not wait for it to exit: an ephemeral slot is dropped with the process.
+            worker.terminate();
+            Err(failure)
+        }
+    }
 }
 
 /// Looks for a cycle from time to time.
@@ -52,7 +84,7 @@ impl Watch {
         worker: i32,
         programs: &str,
         wanted: Wanted,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Ended> {
         if Instant::now() < self.next {
             return Ok(());
         }
@@ -64,32 +96,35 @@ impl Watch {
         self.next = Instant::now() + self.pause;
         let had_seen = std::mem::replace(&mut self.has_seen, found.is_some());
         match found {
-            Some(who) if had_seen => Err(Failure::new(
-                PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED,
-                format!("{function} and another session would wait for each other for ever"),
-            )
-            .detail(format!(
-                "The {what} waits for {who}, which waits for the end of this transaction."
-            ))
-            .hint(format!(
-                "The {what} goes on without this session: SELECT * FROM incr_status() shows its progress."
-            ))),
+            Some(who) if had_seen => Err(Ended::Cycle(
+                Failure::new(
+                    PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED,
+                    format!("{function} and another session would wait for each other for ever"),
+                )
+                .detail(format!(
+                    "The {what} waits for {who}, which waits for the end of this transaction."
+                ))
+                .hint(format!(
+                    "The {what} goes on without this session: SELECT * FROM incr_status() shows its progress."
+                )),
+            )),
             _ => Ok(()),
         }
     }
 }
 
-/// Whom the worker and its programs wait for, and so on, up to a session that waits for this one. A backend that is
+/// Whom the worker and its programs wait for, and so on, up to a session that waits for this one. Everybody may give a
+/// session the name of the programs, but not their role, unless dump_conninfo names another. A backend that is
 /// starting may be that of a program: it has locks, and is no session yet, or, from 18 on, one without its name. The
 /// functions, not the views on them: those lock catalogs until this transaction ends, and a worker's program may come to
 /// wait for that.
 const CYCLE: &str = "WITH RECURSIVE locks AS MATERIALIZED ( \
        SELECT pid, locktype, database, relation, mode, granted FROM pg_catalog.pg_lock_status() WHERE pid IS NOT NULL), \
      sessions AS MATERIALIZED ( \
-       SELECT pid, datid, application_name, query, state FROM pg_catalog.pg_stat_get_activity(NULL)), \
+       SELECT pid, datid, usesysid, application_name, query, state FROM pg_catalog.pg_stat_get_activity(NULL)), \
      waited_for(pid) AS ( \
        (SELECT $1 \
-        UNION ALL SELECT pid FROM sessions WHERE datid = $2 AND application_name = $3 \
+        UNION ALL SELECT pid FROM sessions WHERE datid = $2 AND application_name = $3 AND (usesysid = $6 OR $7) \
         UNION ALL SELECT pid FROM locks WHERE NOT granted AND pid NOT IN (SELECT pid FROM sessions WHERE state IS DISTINCT FROM 'starting') \
         UNION ALL SELECT pid FROM locks WHERE granted AND locktype = 'relation' AND database = $2 AND relation = $4 \
           AND NOT ($5 AND mode IN ('AccessShareLock', 'RowShareLock', 'ShareLock'))) \
@@ -124,6 +159,8 @@ fn who_waits_for_me(
         programs.into(),
         relation.into(),
         is_fence.into(),
+        pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID).into(),
+        settings::dump_conninfo().is_some().into(),
     ];
     let found = query::one::<Vec<u8>>(CYCLE, &arguments)?;
     Ok(found.map(|who| String::from_utf8_lossy(&who).into_owned()))

@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use archive::drills::Drill;
-use pgrx::bgworkers::BackgroundWorkerStatus;
+use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 
-use super::deadlock::{Wanted, Watch};
+use super::deadlock::{self, Ended, Wanted, Watch};
 use super::{ensure_same_version, or_raise, requests, setup, some_text};
 use crate::drill::{self, Started};
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, transaction};
+use crate::pg::server;
 use crate::pg::text::ServerText;
 use crate::pg::types::lsn::PgLsn;
 use crate::pg::types::timestamp;
@@ -102,34 +102,34 @@ fn make(conninfo: &str, wait: bool) -> Result<Option<Drill>, Failure> {
     if !wait {
         return Ok(None);
     }
-    let waited = transaction::catch(|| watch(database, &started)).and_then(|outcome| outcome);
-    let recorded = waited.inspect_err(|failure| {
-        if failure.code != PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED {
-            started.worker.terminate();
-        }
-    })?;
+    let Started { number, worker } = started;
+    let recorded = deadlock::wait_for(worker, |worker| watch(database, number, worker))?;
     let records = drill::records(database)?.into_iter();
     let mut mine = records.filter(|drill| drill.started_at.timestamp_micros() == recorded);
     mine.next_back().map(Some).ok_or_else(worker_lost)
 }
 
 /// Waits until the drill has finished; returns its start time, which identifies its record.
-fn watch(database: pg_sys::Oid, started: &Started) -> Result<i64, Failure> {
+fn watch(
+    database: pg_sys::Oid,
+    number: u64,
+    worker: &DynamicBackgroundWorker,
+) -> Result<i64, Ended> {
     let mut cycle = Watch::begin();
     loop {
         // Checked first: what the worker reports before it exits is read afterwards.
-        let is_gone = matches!(started.worker.pid(), Err(BackgroundWorkerStatus::Stopped));
+        let is_gone = matches!(worker.pid(), Err(BackgroundWorkerStatus::Stopped));
         let now = status::read(database).unwrap_or_default().drill;
-        if now.ended == started.number {
+        if now.ended == number {
             if now.error.is_empty() {
                 return Ok(now.recorded);
             }
             let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-            return Err(Failure::new(code, now.error.get()));
+            return Err(Failure::new(code, now.error.get()).into());
         }
-        if is_gone || now.number != started.number {
-            drill::release(database, started.number);
-            return Err(worker_lost());
+        if is_gone || now.number != number {
+            drill::release(database, number);
+            return Err(worker_lost().into());
         }
         let wanted = match now.phase {
             DrillPhase::Moment => Wanted::Fence,

@@ -3,14 +3,15 @@
 
 use std::time::{Duration, Instant};
 
+use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
-use super::deadlock::{Wanted, Watch};
+use super::deadlock::{self, Ended, Wanted, Watch};
 use crate::backup::holders::{self, Detail};
 use crate::backup::{self, Started};
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, query, signals, transaction};
+use crate::pg::server::{self, query, signals};
 use crate::status::{self, BasePhase};
 
 const POLL: Duration = Duration::from_millis(50);
@@ -24,20 +25,16 @@ pub fn wait(database: pg_sys::Oid, started: Started, function: &str) -> Result<u
 }
 
 /// Waits until the job has ended or `is_enough`. If the caller gets an error, the job is terminated too, unless it is that of
-/// a cycle, which the caller's end breaks.
+/// a cycle.
 pub fn wait_until(
     database: pg_sys::Oid,
     started: Started,
     function: &str,
     is_enough: impl Fn(&status::BaseStatus) -> bool,
 ) -> Result<u32, Failure> {
-    let number = started.number;
-    let waited = transaction::catch(|| watch(database, number, function, &started, is_enough));
-    waited.and_then(|outcome| outcome).inspect_err(|failure| {
-        if failure.code != PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED {
-            // This does not wait for it to exit: an ephemeral slot is dropped with the process.
-            started.worker.terminate();
-        }
+    let Started { number, worker } = started;
+    deadlock::wait_for(worker, |worker| {
+        watch(database, number, function, worker, is_enough)
     })
 }
 
@@ -45,9 +42,9 @@ fn watch(
     database: pg_sys::Oid,
     number: u64,
     function: &str,
-    started: &Started,
+    worker: &DynamicBackgroundWorker,
     is_enough: impl Fn(&status::BaseStatus) -> bool,
-) -> Result<u32, Failure> {
+) -> Result<u32, Ended> {
     let mut next_look = Instant::now() + FIRST_NOTICE;
     let mut cycle = Watch::begin();
     loop {
@@ -59,24 +56,21 @@ fn watch(
             return if base.done_before == number {
                 Ok(base.identities_before)
             } else {
-                Err(worker_lost())
+                Err(worker_lost().into())
             };
         }
         match base.phase {
             BasePhase::Done => return Ok(base.identities),
-            BasePhase::Failed => return Err(failure_of(&base)),
+            BasePhase::Failed => return Err(failure_of(&base).into()),
             _ if is_enough(&base) => return Ok(base.identities),
             _ => {}
         }
-        if matches!(
-            started.worker.pid(),
-            Err(pgrx::bgworkers::BackgroundWorkerStatus::Stopped)
-        ) {
+        if matches!(worker.pid(), Err(BackgroundWorkerStatus::Stopped)) {
             let base = status::read(database)
                 .map(|entry| entry.base)
                 .unwrap_or_default();
             if !matches!(base.phase, BasePhase::Done | BasePhase::Failed) {
-                return Err(worker_lost());
+                return Err(worker_lost().into());
             }
             continue;
         }

@@ -341,22 +341,19 @@ impl Messages {
     }
 }
 
-/// Connection parameters: the server's own socket, overridden by dump_conninfo.
+/// Connection parameters: the server's own socket, overridden by dump_conninfo. By the application's name, which is not,
+/// others find the sessions of a worker's programs.
 pub fn conninfo(database: &[u8]) -> OsString {
     let (host, port) = server::own_socket();
     let user = server::bootstrap_superuser();
-    let defaults = [
-        ("host", host),
-        ("port", port),
-        ("user", user),
-        ("application_name", NAME.as_bytes().to_vec()),
-    ];
+    let defaults = [("host", host), ("port", port), ("user", user)];
     let mut text = Vec::new();
     for (keyword, value) in defaults.iter().filter(|(_, value)| !value.is_empty()) {
         text.extend([keyword.as_bytes(), b"=", &quote_bytes(value), b" "].concat());
     }
     text.extend(settings::dump_conninfo().unwrap_or_default().as_bytes());
-    text.extend([b" dbname=", &quote_bytes(database)[..]].concat());
+    let (name, database) = (quote_bytes(NAME.as_bytes()), quote_bytes(database));
+    text.extend([b" application_name=", &name[..], b" dbname=", &database[..]].concat());
     OsString::from_vec(text)
 }
 

@@ -11,6 +11,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
 
+/// A script of the page, as it stands there.
+pub fn script(heading: &str) -> String {
+    let page = fs::read_to_string(checkout().join("docs/availability.md"));
+    let blocks = blocks(&page.expect("the page is there"));
+    let mut found = blocks.into_iter().filter(|block| block.language == "sh");
+    let block = found.find(|block| block.heading.ends_with(heading));
+    block.expect("the page has it").text
+}
+
 /// The place, and a script of the page for one of two nodes.
 struct Page {
     root: PathBuf,
@@ -22,12 +31,7 @@ impl Page {
     }
 
     fn script(&self, heading: &str, node: &str, of: &Cluster) -> PathBuf {
-        let page = fs::read_to_string(checkout().join("docs/availability.md"));
-        let blocks = blocks(&page.expect("the page is there"));
-        let mut found = blocks.into_iter().filter(|block| block.language == "sh");
-        let block = found.find(|block| block.heading.ends_with(heading));
-        let text = block.expect("the page has it").text;
-        let text = text
+        let text = script(heading)
             .replace("\"$(hostname)\"", node)
             .replace(
                 "/etc/pg_incrbackup/place",

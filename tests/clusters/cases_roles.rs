@@ -1,6 +1,7 @@
 //! More inputs of the kinds of `cases`: rights that a role has no more, settings of roles.
 
 use crate::cases::assert_comes_back;
+use crate::globals::wait_until_at_rest;
 use harness::{assert_identical, Cluster};
 
 #[test]
@@ -87,6 +88,8 @@ fn what_a_new_owner_does_to_the_database_comes_back() {
          SET ROLE owner3; ALTER DATABASE app OWNER TO owner3; REVOKE TEMPORARY ON DATABASE app FROM PUBLIC",
     );
     c.sql_in("postgres", "ALTER DATABASE app OWNER TO postgres");
+    // What other databases' sessions did is in a set of globals, not at once.
+    wait_until_at_rest(&c);
     assert_comes_back(&c);
     let target = Cluster::builder().start();
     let facts = |c: &Cluster, database: &str| {

@@ -193,3 +193,32 @@ fn who_waits_for_a_base_and_holds_what_its_pg_dump_waits_for_is_told() {
     wait_until("the base is done", || c.bases().len() > before);
     c.assert_restores();
 }
+
+/// Names are everybody's to choose.
+#[test]
+fn a_session_that_is_called_like_our_programs_ends_nobody_elses_dump() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    c.sql("CREATE ROLE stranger LOGIN");
+    let mut stranger = c.session();
+    stranger.run("SELECT 1;\n\\connect - stranger\nSET application_name = 'pg_incrbackup base'");
+    let mut dump = c.session();
+    // No program of ours wants it.
+    dump.run("SELECT pg_advisory_lock(1)");
+    let signal = begin_base(&c, &mut dump);
+    stranger.send("SET statement_timeout = '110 s'; SELECT pg_advisory_lock(1)");
+    wait_until("the stranger waits for the dump", || {
+        waits(&c, "%pg_advisory_lock%", "advisory")
+    });
+    // Two looks would see a cycle, one after a second, one a second later; without one they are rarer.
+    wait_until("there were some looks for a cycle", || {
+        c.is_true("SELECT clock_timestamp() - query_start > '8 s' FROM pg_stat_activity WHERE query LIKE 'SELECT incr_dump%' AND state = 'active'")
+            || c.is_true("SELECT count(*) = 0 FROM pg_stat_activity WHERE query LIKE 'SELECT incr_dump%' AND state = 'active'")
+    });
+    fs::write(&signal, "").expect("a file can be written");
+    let said = dump.finish();
+    dump.run("SELECT pg_advisory_unlock(1)");
+    stranger.finish();
+    assert!(!said.contains("40P01") && !said.contains("ERROR"), "{said}");
+    c.assert_restores();
+}

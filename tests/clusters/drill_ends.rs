@@ -151,7 +151,7 @@ fn a_second_drill_is_refused_and_neither_capture_nor_a_base_waits_for_the_first(
     let worker = in_the_midst(&c);
     let error = c.sql_error("SELECT * FROM incr_drill()");
     assert_eq!(error.sqlstate, "55006", "{error}");
-    c.sql("CREATE TABLE meanwhile (a int); INSERT INTO meanwhile VALUES (1); SELECT incr_flush('20 s'); SELECT incr_rotate()");
+    c.sql("CREATE TABLE meanwhile (a int); INSERT INTO meanwhile VALUES (1); SELECT incr_flush('2min'); SELECT incr_rotate()");
     assert!(c
         .stream()
         .contains("INSERT INTO public.meanwhile (a) VALUES (1)"));

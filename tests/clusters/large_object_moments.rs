@@ -154,9 +154,10 @@ fn the_other_reader_sees_the_same() {
 fn a_vacuum_full_of_large_objects_holds_up_no_other_capture() {
     let c = Cluster::backed_up();
     c.sql("SELECT lo_from_bytea(70001, 'x')");
+    c.flush();
     let mut vacuum = c.session();
     vacuum.run("BEGIN; LOCK TABLE pg_largeobject IN ACCESS EXCLUSIVE MODE");
-    c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1); SELECT incr_flush('20 s')");
+    c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1); SELECT incr_flush('2min')");
     vacuum.run("COMMIT");
     assert_restores(&c);
 }

@@ -1,6 +1,7 @@
 //! What users fear, one file per fear, on real clusters of the PostgreSQL that `PGVER` names.
 
 mod apart;
+mod apart_failover;
 mod as_of;
 mod attacks;
 mod attacks_files;
@@ -149,6 +150,8 @@ mod standby;
 mod statements;
 mod synchronous;
 mod takeover;
+mod takeover_killed;
+mod takeover_lost;
 mod takeover_readers;
 mod temporary_objects;
 mod type_edges;

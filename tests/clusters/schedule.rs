@@ -173,7 +173,7 @@ fn never_two_at_once_and_capture_does_not_notice_a_base_that_takes_its_time() {
         assert_eq!(c.sql(progress), expected);
         let error = c.sql_error("SELECT incr_dump()");
         assert_eq!(error.sqlstate, "55006", "{error}");
-        c.sql("INSERT INTO t VALUES (2); CREATE TABLE v (a int); SELECT incr_flush('20 s'); SELECT incr_rotate()");
+        c.sql("INSERT INTO t VALUES (2); CREATE TABLE v (a int); SELECT incr_flush('2min'); SELECT incr_rotate()");
         assert!(c.stream().contains("INSERT INTO public.t (a) VALUES (2)"));
         assert!(c.health().starts_with("ok"), "{}", c.health());
         assert_eq!(c.sql("SELECT * FROM incr_verify()"), "");

@@ -33,7 +33,7 @@ fn health_of(c: &Cluster, database: &str) -> String {
 
 /// The other one writes, restores, and knows of no trouble.
 fn assert_other_is_well(c: &Cluster) {
-    c.sql_in("other", "INSERT INTO t SELECT coalesce(max(a), 0) + 1 FROM t; SELECT incr_flush('20 s'); SELECT incr_rotate()");
+    c.sql_in("other", "INSERT INTO t SELECT coalesce(max(a), 0) + 1 FROM t; SELECT incr_flush('2min'); SELECT incr_rotate()");
     assert!(
         health_of(c, "other").starts_with("ok"),
         "{}",

@@ -1,13 +1,13 @@
 //! "The primary died, the standby was promoted: does my backup go on, and does it tell the truth?" One archive, seen by two
 //! servers; the slot came along as Patroni brings it on 15 and 16: its file is copied to the stopped standby.
 
-use harness::{give_to_server_user, processes, program, run, skipped, wait_until, Cluster};
+use harness::{give_to_server_user, processes, run, skipped, wait_until, Cluster};
 use std::fs;
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const TAKE_OVER: &str = "SELECT * FROM incr_setup(take_over => true)";
+pub const TAKE_OVER: &str = "SELECT * FROM incr_setup(take_over => true)";
 const OWNER_STEP: &str =
     "SELECT status, detail FROM incr_setup(take_over => true) s WHERE step = 'owner'";
 pub const NUMBERS: &str = "SELECT string_agg(a::text, ',' ORDER BY a) FROM t";
@@ -92,18 +92,18 @@ pub fn alone(standby: &Cluster) {
     standby.stop();
 }
 
-fn chain(c: &Cluster, number: u32) -> PathBuf {
+pub fn chain(c: &Cluster, number: u32) -> PathBuf {
     c.database_directory().join(format!("chain-{number}"))
 }
 
-fn ended(c: &Cluster) -> String {
+pub fn ended(c: &Cluster) -> String {
     let json = fs::read_to_string(chain(c, 1).join("chain.json")).expect("there is a chain");
     let line = json.lines().find(|line| line.contains("\"reason\""));
     line.unwrap_or_default().to_owned()
 }
 
 /// Numbers in the restore, which is the same as the server's database.
-fn restored(c: &Cluster, options: &[&str]) -> String {
+pub fn restored(c: &Cluster, options: &[&str]) -> String {
     let restored = c.restore(options);
     c.sql_in(&restored.database, NUMBERS)
 }
@@ -211,70 +211,6 @@ fn where_every_base_is_behind_the_switch_another_is_taken() {
     assert_eq!(restored(&standby, &[]), standby.sql(NUMBERS));
     assert!(chain(&standby, 1).join("lost-1").exists());
     assert_eq!(ended(&standby), "");
-}
-
-#[test]
-fn commits_that_the_new_primary_never_had_are_set_apart() {
-    let c = primary();
-    c.sql("SELECT incr_dump()");
-    let standby = standby_of(&c);
-    let known = c.sql(NUMBERS);
-    alone(&standby);
-    c.sql("INSERT INTO t VALUES (2001); SELECT incr_rotate()");
-    c.sql("INSERT INTO t VALUES (2002); SELECT incr_rotate(); SELECT incr_dump()");
-    c.sql("INSERT INTO t VALUES (2003)");
-    let lost_lsn = c.flush();
-    c.crash();
-    standby.start();
-    promote(&standby);
-    standby.write_setting("pg_incrbackup.on_chain_break", "'rebase'");
-    standby.sql_in("postgres", "SELECT pg_reload_conf()");
-    standby.sql("INSERT INTO t VALUES (3001)");
-    standby.sql(TAKE_OVER);
-    wait_until("another chain follows", || {
-        chain(&standby, 2).exists() && standby.health().starts_with("ok")
-    });
-    standby.sql("INSERT INTO t VALUES (3002)");
-    standby.assert_restores();
-    let reason = ended(&standby);
-    assert!(
-        reason.contains("3 transactions of the former primary are not in the history"),
-        "{reason}"
-    );
-    assert!(reason.contains("lost-1"), "{reason}");
-    assert_eq!(restored(&standby, &["--chain", "1"]), known);
-    let lost = chain(&standby, 1).join("lost-1");
-    let readme = fs::read_to_string(lost.join("README-LOST.txt")).expect("it is explained");
-    assert!(readme.contains("3 transactions are lost"), "{readme}");
-    let path = lost.display().to_string();
-    let shown = program(&["show", "--archive", &path]);
-    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
-    for number in ["2001", "2002", "2003"] {
-        assert!(
-            text.contains(number),
-            "{text}\n{}",
-            String::from_utf8_lossy(&shown.stderr)
-        );
-    }
-    // Nobody is given an older state for what was lost.
-    let archive = standby.database_directory().display().to_string();
-    let target = standby.conninfo("never");
-    let refused = program(&[
-        "restore",
-        "--archive",
-        &archive,
-        "--target",
-        &target,
-        "--chain",
-        "1",
-        "--until-lsn",
-        &lost_lsn,
-    ]);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(
-        !refused.status.success() && said.contains("lost-1"),
-        "{said}"
-    );
 }
 
 fn owner_of(path: &Path) -> String {

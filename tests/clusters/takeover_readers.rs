@@ -3,7 +3,7 @@
 
 use std::process::{Child, Stdio};
 
-use crate::following::Following;
+use crate::following::{run, Following};
 use crate::takeover::{alone, primary, promote, standby_of, wait_for_replay};
 use harness::{program_command, wait_until, Cluster};
 
@@ -78,8 +78,8 @@ fn a_copy_that_has_what_was_set_apart_says_so() {
     let told = |said: &str| {
         for part in [
             "chain-1 has ended at ",
-            "the copy has commits behind that, up to ",
-            "which are not in the chain any more",
+            "the copy has what is behind that, up to ",
+            "and not in the chain any more",
             "2 transactions of the former primary are not in the history",
             "lost-1",
             "drop the database, and the same command begins anew",
@@ -111,6 +111,71 @@ fn a_copy_that_has_what_was_set_apart_says_so() {
     following.wait_for(&end);
     following.stop();
     assert_eq!(target.sql_in("copy", NUMBERS), standby.sql(NUMBERS));
+}
+
+/// A copy that has nothing but a base that was set apart; whether commits were set apart with it.
+fn a_copy_of_a_base_that_was_set_apart(has_commits: bool, parts: &[&str]) {
+    let c = primary();
+    let standby = standby_of(&c);
+    alone(&standby);
+    positions_only_the_files_have(&c);
+    if has_commits {
+        c.sql("INSERT INTO t VALUES (2001)");
+    }
+    c.sql("SELECT incr_dump()");
+    let copied = c.sql(NUMBERS);
+    c.flush();
+    let target = Cluster::builder().start();
+    let (status, said) = run(&c, &target, "copy", &["--once"]);
+    assert_eq!(status, 0, "{said}");
+    let following = Following::start(&c, &target, "copy", &[]);
+    wait_until("it follows", || following.told() > 0);
+    c.crash();
+    standby.start();
+    promote(&standby);
+    // Enough WAL for commits on either side of the base's LSN.
+    standby.sql(TAKE_OVER);
+    standby.sql("INSERT INTO t VALUES (3001)");
+    standby.sql("SELECT pg_switch_wal(); INSERT INTO t VALUES (3002)");
+    standby.sql("SELECT pg_switch_wal(); INSERT INTO t VALUES (3003)");
+    let told = |(status, said): (Option<i32>, String)| {
+        assert_eq!(status, Some(1), "{said}");
+        for part in parts {
+            assert!(said.contains(part), "{part} is not in: {said}");
+        }
+    };
+    told(following.end());
+    told(Following::start(&c, &target, "copy", &[]).end());
+    assert_eq!(target.sql_in("copy", NUMBERS), copied);
+    // As it says.
+    let (status, said) = run(&c, &target, "copy", &["--promote"]);
+    assert_eq!(status, 0, "{said}");
+    assert_eq!(target.sql_in("copy", NUMBERS), copied);
+}
+
+#[test]
+fn a_copy_of_a_base_that_was_set_apart_alone_gets_nothing_of_another_history() {
+    a_copy_of_a_base_that_was_set_apart(
+        false,
+        &[
+            "the base that the copy was made of, as of ",
+            "is not in chain-1 any more: it was set apart when another server was promoted",
+            "Drop the database, and the same command begins anew",
+        ],
+    );
+}
+
+#[test]
+fn a_copy_of_a_base_with_commits_that_were_set_apart_says_so() {
+    a_copy_of_a_base_that_was_set_apart(
+        true,
+        &[
+            "chain-1 has ended at ",
+            "the copy has what is behind that, up to ",
+            "1 transaction of the former primary is not in the history",
+            "restore --chain 1 into a new database",
+        ],
+    );
 }
 
 /// What it has read, and not applied for its delay, is not applied later.

@@ -81,11 +81,12 @@ pub fn backed_up_cluster() -> Cluster {
 }
 
 fn builder() -> Builder {
-    // Prepared transactions are tested, and plans depend on shared_buffers.
+    // Prepared transactions are tested, and plans depend on shared_buffers. Compiling them takes longer than they run.
     let builder = Cluster::builder()
         .database(database())
         .locale("C")
         .setting("max_prepared_transactions", "20")
+        .setting("jit", "off")
         .without("shared_buffers");
     let wanted = wanted_settings().into_iter();
     wanted.fold(builder, |builder, (name, value)| {

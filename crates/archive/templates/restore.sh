@@ -285,7 +285,7 @@ fi
 # An older state than requested is never restored silently.
 why=$(value reason "$chain_dir/chain.json" | sed "s/^./chain-$chain has ended: &/")
 ! is_after "$base_lsn" "$end" || end=$base_lsn
-missing=$(sed -n 's|.*"file":"incremental/\([^"]*\.sql\)".*|\1|p' "$work/manifest" | sort | tail -n 1)
+missing=$(sed -n 's|.*"file":"incremental/\([^"]*\.sql\)".*|\1|p' "$work/manifest" | grep -vxFf "$work/apart" | sort | tail -n 1)
 [ -n "$first" ] && is_after "$missing" "$(tail -n 1 "$work/all")" || missing=''
 why=${missing:+the manifest lists $missing, which is missing}${missing:+${why:+; }}$why
 if is_after "$until_time" "$last_time" || { [ -n "$until_lsn" ] && is_after "$upto" "$end"; } ||

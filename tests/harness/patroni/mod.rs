@@ -41,6 +41,8 @@ pub struct Patroni {
 pub struct Builder {
     settings: Vec<(String, String)>,
     own: String,
+    own_settings: Vec<(String, String)>,
+    has_own_archives: bool,
     script: Option<String>,
 }
 
@@ -55,6 +57,18 @@ impl Builder {
     pub fn own(mut self, yaml: &str) -> Self {
         self.own = yaml.into();
         self
+    }
+
+    /// A setting of each server, with `$NODE` for the node's directory in its value.
+    pub fn own_setting(mut self, name: &str, value: &str) -> Self {
+        self.own_settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// Each node has an archive directory of its own, and none in common.
+    pub fn own_archives(mut self) -> Self {
+        self.has_own_archives = true;
+        self.own_setting("pg_incrbackup.directory", "$NODE/archive")
     }
 
     /// A shell script that Patroni calls when a node's role changes, in a place that the server's user can read.
@@ -86,6 +100,8 @@ impl Builder {
             etcd: etcd.address(),
             dynamic: &dynamic,
             own: &self.own,
+            own_settings: &self.own_settings,
+            has_own_archives: self.has_own_archives,
         };
         let [a, b, c, _] = network.octets();
         let node = |number: u8| {

@@ -28,10 +28,13 @@ pub(super) struct Plan<'a> {
     pub dynamic: &'a str,
     /// Lines of a node's own section `postgresql`, with `$NODE` for its directory.
     pub own: &'a str,
+    /// Of a node's server, likewise.
+    pub own_settings: &'a [(String, String)],
+    pub has_own_archives: bool,
 }
 
 impl Node {
-    /// Makes the node's data directory, a copy of the same as the others'. Its archive is the common one.
+    /// Makes the node's data directory, a copy of the same as the others', and its archive, unless that is the common one.
     pub(super) fn create(plan: &Plan, number: u8, address: Ipv4Addr) -> Node {
         let root = plan.root.join(format!("node{number}"));
         fs::create_dir(&root).expect("the directory can be made");
@@ -43,8 +46,12 @@ impl Node {
             Some(cluster.database()),
             &cluster.data_directory(),
         );
-        symlink(plan.root.join("archive"), cluster.archive_directory())
-            .expect("a link can be made");
+        if plan.has_own_archives {
+            cluster.make_archive_directory();
+        } else {
+            symlink(plan.root.join("archive"), cluster.archive_directory())
+                .expect("a link can be made");
+        }
         let node = Node {
             cluster,
             address,
@@ -59,6 +66,14 @@ impl Node {
         let (address, root) = (self.address, self.cluster.root().display());
         let (etcd, dynamic) = (plan.etcd, plan.dynamic);
         let own = plan.own.replace("$NODE", &root.to_string());
+        let own_settings: String = plan
+            .own_settings
+            .iter()
+            .map(|(name, value)| {
+                let value = value.replace("$NODE", &root.to_string());
+                format!(", {name}: '{}'", value.replace('\'', "''"))
+            })
+            .collect();
         let bin = plan.installation.bin().display();
         format!(
             "scope: {SCOPE}
@@ -82,7 +97,7 @@ postgresql:
     superuser: {{username: postgres}}
     replication: {{username: postgres}}
     rewind: {{username: postgres}}
-  parameters: {{unix_socket_directories: '{root}'}}
+  parameters: {{unix_socket_directories: '{root}'{own_settings}}}
   pg_hba:
   - local all all trust
   - local replication all trust

@@ -2,14 +2,16 @@
 //!
 //! A database is identified by system identifier and OID, which are in `owner.json` and in its chains. A copy of its
 //! directory below the same root contains the same. In that case the directory is used whose `owner.json` contains its own
-//! name, and if there is none (written by a version that did not record it), the first by name. So every process uses the
-//! same one, whenever it searched. Directories of other clusters in the same root, and unreadable ones, do not matter.
+//! name, and if there is none (written by a version that did not record it, or put here by `archive_command`, which also
+//! leaves the one that a renamed database had before), the one that reaches furthest, of equal ones the first by name. So
+//! every process uses the same one, whenever it searched. Directories of other clusters in the same root, and unreadable ones, do not matter.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::database::DatabaseDir;
+use super::names::SegmentName;
 use super::root::ArchiveRoot;
 use crate::error::{Error, Result};
 use crate::owner;
@@ -114,8 +116,11 @@ impl ArchiveRoot {
             };
             // The name of a directory is unique below the root: at most one is the original.
             let mut copy = database;
-            if identified.is_original && !originals[&identified.database] {
+            let has_original = originals[&identified.database];
+            if identified.is_original && !has_original {
                 originals.insert(identified.database, true);
+                std::mem::swap(&mut former.directory, &mut copy);
+            } else if !has_original && reach(&copy) > reach(&former.directory) {
                 std::mem::swap(&mut former.directory, &mut copy);
             }
             former.copies.push(copy);
@@ -142,6 +147,13 @@ static PLACES: Mutex<BTreeMap<(PathBuf, DatabaseId), PathBuf>> = Mutex::new(BTre
 
 fn places() -> MutexGuard<'static, BTreeMap<(PathBuf, DatabaseId), PathBuf>> {
     PLACES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How far a directory has come: its latest chain, and the start of the last segment there. What cannot be read has not.
+fn reach(database: &DatabaseDir) -> Option<(u32, Option<SegmentName>)> {
+    let chain = database.latest_chain().ok().flatten()?;
+    let segments = chain.segments().unwrap_or_default();
+    Some((chain.number, segments.last().map(|(name, _)| *name)))
 }
 
 /// Identifies the database of a directory; `None` if that is unknown.

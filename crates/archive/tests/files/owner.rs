@@ -1,13 +1,14 @@
 //! One directory, one server that writes there, and everybody else is told who that is.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::support::{insert, new_chain, Place, DATABASE_OID, SYSTEM};
 use archive::claim::{self, Claim, Hold, Server, To};
+use archive::layout::SegmentName;
 use archive::owner::{self, Identity};
-use archive::{Error, Result};
+use archive::{Error, Lsn, Result};
 
 fn server(host: &str, start: &str) -> Server {
     Server {
@@ -315,6 +316,38 @@ fn of_a_directory_and_its_copies_the_one_that_its_owner_names_counts() {
     claim::hold(&first, DATABASE_OID, &next_start, WITH_SLOT).unwrap();
     fs::rename(root.join("zzz"), root.join("a")).unwrap();
     assert_eq!(found().unwrap().path(), root.join("aaa"));
+}
+
+/// A place of copies has the directory that a renamed database had before, too, and no owner.
+#[test]
+fn of_directories_without_an_owner_the_one_that_reaches_furthest_counts() {
+    let (place, held) = owned(&server("here", "1"));
+    insert(&mut place.append(), 1, 0x2000);
+    drop(held);
+    let further = place.database.path().to_owned();
+    fs::remove_file(further.join("owner.json")).unwrap();
+    let root = place.root.path();
+    let former = root.join("aaa");
+    let mut command = std::process::Command::new("cp");
+    let copied = command.arg("-a").arg(&further).arg(&former);
+    assert!(copied.status().unwrap().success());
+    let found = || {
+        let found = place.root.find_database(SYSTEM, DATABASE_OID).unwrap();
+        found.unwrap().path().to_owned()
+    };
+    // Both have as much: as ever, the first by name.
+    assert_eq!(found(), former);
+    let (last, stored) = place.last_segment();
+    let next = SegmentName::new(Lsn(last.start_lsn.0 + 1), last.opened_at);
+    let segment = |directory: &Path| {
+        directory
+            .join("chain-1/incremental")
+            .join(next.file(stored))
+    };
+    fs::write(segment(&further), "").unwrap();
+    assert_eq!(found(), further);
+    fs::rename(segment(&further), segment(&former)).unwrap();
+    assert_eq!(found(), former);
 }
 
 fn promoted(host: &str) -> Server {

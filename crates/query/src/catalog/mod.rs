@@ -35,6 +35,8 @@ pub struct Chain {
     pub info: ChainInfo,
     /// Oldest first.
     pub bases: Vec<Base>,
+    /// Those that were set apart: what they have is not in the history of the server that goes on.
+    pub lost_bases: Vec<BaseName>,
     /// In replay order; the open one, if there is one, last.
     pub segments: Vec<Segment>,
     /// Oldest first.

@@ -115,11 +115,14 @@ impl Reader<'_> {
         let listed = listed.filter(|entry| entry.kind == Kind::Incremental);
         let listed_to = listed.map(|entry| entry.end_lsn).max();
         let bases = self.bases(&mut lines)?;
+        let name_of = |file: &String| BaseName::parse(file.strip_prefix(BASE)?.strip_prefix('/')?);
+        let lost_bases = lines.set_apart.iter().filter_map(name_of).collect();
         let segments = self.segments(&mut lines)?;
         Ok(Some(Chain {
             number,
             info,
             bases,
+            lost_bases,
             segments,
             globals: self.globals(&mut lines)?,
             flags: self.parsed(FLAGS, flags::parse)?.unwrap_or_default(),

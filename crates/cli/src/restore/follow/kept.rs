@@ -77,6 +77,7 @@ pub fn plan(progress: &Progress) -> Result<Plan> {
         number: identity.chain,
         info: begun.chain.ok_or_else(odd)?,
         bases: Vec::new(),
+        lost_bases: Vec::new(),
         segments: Vec::new(),
         globals: Vec::new(),
         flags: Vec::new(),

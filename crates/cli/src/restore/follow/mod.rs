@@ -182,6 +182,11 @@ async fn rounds(
         if stopped(follower) {
             return Ok(End::Stopped);
         }
+        if follower.tail().lost_base().is_some() {
+            follower.tell()?;
+            follower.ensure_goes_on()?;
+            return Ok(End::Stopped);
+        }
         if follower.tail().has_globals(known_sets) {
             return Ok(End::Again);
         }

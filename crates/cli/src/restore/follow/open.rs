@@ -313,6 +313,7 @@ impl<'a> Opening<'a> {
             segments: Vec::new(),
             globals: Vec::new(),
             bases: Vec::new(),
+            lost_bases: Vec::new(),
             flags: Vec::new(),
             ..tail.chain.clone()
         };

@@ -215,7 +215,7 @@ impl Follower<'_> {
         young.map_or(end, |set| end.min(Lsn(set.name.lsn.0.saturating_sub(1))))
     }
 
-    /// A chain that has ended has nothing more.
+    /// A chain that has ended has nothing more, nor has one that goes on without the copy's base.
     pub fn ensure_goes_on(&mut self) -> Result<()> {
         let tail = self.tail();
         let chain = &tail.chain;
@@ -223,14 +223,23 @@ impl Follower<'_> {
         if !self.is_patient {
             return Ok(());
         }
+        let lost_base = tail.lost_base();
         let Some(ended) = &chain.info.ended else {
-            return Ok(());
+            let Some(lsn) = lost_base else {
+                return Ok(());
+            };
+            self.status.state = "ended";
+            self.voice.tell(self.status)?;
+            return Err(Error::failed(
+                format!("the base that the copy was made of, as of {lsn}, is not in chain-{number} any more: it was set apart when another server was promoted"),
+                "Drop the database, and the same command begins anew. Or --promote makes the copy a database of its own, which has nothing of the server that goes on.",
+            ));
         };
         let applied = self.status.applied.map(|(lsn, _)| lsn);
-        let beyond = applied.filter(|lsn| *lsn > ended.last_lsn);
+        let beyond = applied.max(lost_base).filter(|lsn| *lsn > ended.last_lsn);
         let what = match beyond {
             Some(lsn) => format!(
-                "the copy has commits behind that, up to {lsn}, which are not in the chain any more"
+                "the copy has what is behind that, up to {lsn}, and not in the chain any more"
             ),
             None => "all of it is applied".to_owned(),
         };

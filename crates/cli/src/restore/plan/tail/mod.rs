@@ -105,6 +105,9 @@ impl Tail {
             is_rewritten: false,
         };
         tail.look(storage)?;
+        if tail.lost_base().is_some() {
+            return Ok(tail);
+        }
         let segments = &tail.chain.segments;
         tail.at = match last {
             Some(last) => {
@@ -114,6 +117,13 @@ impl Tail {
             None => tail.first(storage)?,
         };
         Ok(tail)
+    }
+
+    /// Where the base is that the copy was made of, if that was set apart. Nothing of the chain can be applied to it: LSNs and
+    /// transaction ids behind the switch of the timeline mean something else in the history of the server that goes on.
+    pub fn lost_base(&self) -> Option<Lsn> {
+        let is_lost = self.chain.lost_bases.contains(&self.base.name);
+        is_lost.then_some(self.base.metadata.lsn)
     }
 
     /// The first segment that may have something that the base does not.
@@ -159,6 +169,9 @@ impl Tail {
     /// Looks for what is new, and checks it.
     pub fn refresh(&mut self, storage: &dyn Storage) -> Result<()> {
         self.look(storage)?;
+        if self.lost_base().is_some() {
+            return Ok(());
+        }
         let at = self.at;
         let news: Vec<Segment> = self
             .chain

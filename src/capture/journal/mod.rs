@@ -4,12 +4,15 @@
 //! counts what waits for an fsync, rotates at transaction ends, and reports to the status board. It
 //! guarantees that [`Journal::sync`] returns only what is on disk.
 
+mod board;
+mod flags;
+
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use archive::layout::Stored;
 use archive::lsn::Lsn;
-use archive::segment::{EffectNote, Lost, What, Who, Words};
+use archive::segment::{EffectNote, Who, Words};
 use archive::time::Time;
 use archive::{Appender, ChainDir};
 use pgrx::prelude::*;
@@ -18,11 +21,10 @@ use super::error::{CaptureError, Result};
 use super::losses::Losses;
 use crate::offsite;
 use crate::output_plugin::frame::{self, Frame};
-use crate::pg::server::{signals, title};
 use crate::pg::types::xid;
 use crate::place::Owned;
 use crate::settings::{self, Confirm};
-use crate::status::{self, DatabaseStatus};
+use crate::status;
 use crate::workers::shutdown;
 
 /// With `fsync_interval` 0, fsync at the latest after this much time or text.
@@ -30,9 +32,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const MOST_UNSYNCED: u64 = 16 * 1024 * 1024;
 /// While commits wait for the files, and there is always more to read. What is read within this time shares an fsync.
 const LONGEST_AWAITED: Duration = Duration::from_millis(50);
-
-/// This many flags of rows in one transaction are logged one by one, so that no user can fill the log.
-const LOGGED_FLAGS: u64 = 10;
 
 pub struct Journal {
     database: pg_sys::Oid,
@@ -231,49 +230,12 @@ impl Journal {
         std::mem::take(&mut self.setvals_passed)
     }
 
-    fn flag(&mut self, reason: &[u8], is_ddl: bool) -> Result<()> {
-        self.appender.flag(reason, None)?;
-        self.log_flag(reason, is_ddl);
-        status::update_existing(self.database, |entry| {
-            entry.flags += 1;
-            entry.ddl_flags += u64::from(is_ddl);
-        });
-        Ok(())
-    }
-
-    fn lose(&mut self, lost: Lost, reason: &[u8]) -> Result<()> {
-        self.appender.flag(reason, Some(&lost))?;
-        let is_ddl = lost.what == What::Schema;
-        self.log_flag(reason, is_ddl);
-        self.losses.add(lost, reason);
-        status::update_existing(self.database, |entry| {
-            entry.losses += 1;
-            entry.ddl_flags += u64::from(is_ddl);
-        });
-        Ok(())
-    }
-
-    fn log_flag(&mut self, reason: &[u8], is_ddl: bool) {
-        self.flags = self.flags.saturating_add(1);
-        if is_ddl || self.flags <= LOGGED_FLAGS {
-            let text = String::from_utf8_lossy(reason);
-            let (own, file) = (title::own(), self.file());
-            signals::telling(|| warning!("{own}: {text}; the change is flagged in {file}"));
-        }
-    }
-
     fn commit(&mut self) -> Result<()> {
         for setval in std::mem::take(&mut self.owed_setvals) {
             self.setval(&setval)?;
         }
         self.appender.commit()?;
-        let flags = std::mem::take(&mut self.flags);
-        if flags > LOGGED_FLAGS {
-            let (own, file) = (title::own(), self.file());
-            signals::telling(|| {
-                warning!("{own}: {flags} changes of one transaction are flagged in {file}");
-            });
-        }
+        self.count_flags();
         self.oldest_unsynced = self.oldest_unsynced.or(self.commit_time);
         self.newest_written = self.commit_time.take().or(self.newest_written);
         if self.is_rotation_due() {
@@ -448,75 +410,5 @@ impl Journal {
 
     pub fn file(&self) -> String {
         self.appender.current_file().to_string_lossy().into_owned()
-    }
-
-    /// Tells the board that these requests are done; `rotated` is the last segment that was closed,
-    /// if that was asked.
-    pub fn answered(&self, asked: &DatabaseStatus, rotated: Option<String>) {
-        status::update_existing(self.database, |entry| {
-            entry.flush_done = asked.flush_wanted;
-            entry.rotate_done = asked.rotate_wanted;
-            if let Some(file) = rotated {
-                entry.rotated_file.set(&file);
-            }
-        });
-    }
-
-    /// Everything that was flushed is read: earlier failures no longer count once it is durable.
-    pub fn caught_up(&self) {
-        if !self.has_unsynced() {
-            status::update_existing(self.database, |entry| entry.failures = 0);
-        }
-    }
-
-    /// Tells commits that wait how far the files go. `read` is the end of what was read. Fails if the last commit in the
-    /// files was not among that: the slot must return it first, before that the files may be of another history.
-    pub fn publish_durable(&mut self, read: u64) -> Result<()> {
-        if let Some(expected) = self.expected.take_if(|expected| expected.0 < read) {
-            self.break_at(expected);
-        }
-        self.ensure_whole()?;
-        if self.expected.is_some() {
-            return Ok(());
-        }
-        let durable = self.durable_lsn().0;
-        let end = if self.has_unsynced() {
-            durable
-        } else {
-            // The slot can return again what is in the files.
-            read.max(durable)
-        };
-        status::publish_durable(self.database, self.chain.info.slot_start_lsn.0, end);
-        Ok(())
-    }
-
-    /// Updates the board's entry. `read` is the end of what was read, `confirmed` the slot's position.
-    pub fn report(&self, read: u64, confirmed: u64) {
-        let counters = self.appender.counters();
-        let micros = |time: Option<Time>| time.map_or(0, |time| time.timestamp_micros());
-        let file = self.file();
-        let is_durable = !self.has_unsynced();
-        status::update_existing(self.database, |entry| {
-            entry.read_lsn = read;
-            entry.confirmed_lsn = confirmed;
-            entry.durable_lsn = if is_durable {
-                read
-            } else {
-                self.durable_lsn().0
-            };
-            entry.oldest_pending_at = micros(self.oldest_unsynced);
-            if is_durable && self.newest_written.is_some() {
-                entry.last_commit_at = micros(self.newest_written);
-            }
-            entry.phase = if is_durable {
-                status::Phase::CaughtUp
-            } else {
-                status::Phase::Streaming
-            };
-            entry.transactions = counters.transactions;
-            entry.statements = counters.statements;
-            entry.bytes = counters.bytes;
-            entry.file.set(&file);
-        });
     }
 }
