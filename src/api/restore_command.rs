@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use archive::DatabaseDir;
 use pgrx::prelude::*;
 
-use crate::backup::dump;
+use crate::backup::{connection, dump};
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::place;
@@ -67,7 +67,7 @@ fn in_conninfo(value: &str) -> String {
     if is_plain(value) {
         return value.to_owned();
     }
-    dump::quote_value(value)
+    connection::quote_value(value)
 }
 
 /// A word of a POSIX shell.

@@ -87,7 +87,7 @@ fn watch(
             function,
             "base backup",
             base.pid,
-            backup::dump::NAME,
+            backup::connection::NAME,
             wanted_by(&base),
         )?;
         server::wait_a_moment(POLL);

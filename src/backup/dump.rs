@@ -1,4 +1,4 @@
-//! Runs pg_dump and pg_dumpall: their location, connection and arguments, and their output.
+//! Runs pg_dump and pg_dumpall: their location and arguments, and their output.
 //!
 //! They connect as the bootstrap superuser through the server's own socket, so that setup needs no password
 //! and no line in pg_hba.conf beyond the usual local one. Their sessions start with our settings, which
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
+use super::connection::{conninfo, quote_bytes, session_options};
 use super::contents;
 use super::sizes::Sizes;
 use crate::pg::failure::Failure;
@@ -22,8 +23,6 @@ use crate::settings::{self, BaseFormat};
 /// How long pg_dump may wait for a table lock before the base is aborted and retried. The DDL fence is held
 /// in the meantime.
 pub const LOCK_WAIT_TIMEOUT: &str = "5s";
-/// The application name of the programs' sessions.
-pub const NAME: &str = "pg_incrbackup base";
 const POLL: Duration = Duration::from_millis(100);
 /// How often the files of a directory are counted while it is written.
 const LOOK_AT_FILES: Duration = Duration::from_secs(5);
@@ -339,74 +338,6 @@ impl Messages {
         }
         failure
     }
-}
-
-/// Connection parameters: the server's own socket, overridden by dump_conninfo. By the application's name, which is not,
-/// others find the sessions of a worker's programs.
-pub fn conninfo(database: &[u8]) -> OsString {
-    let (host, port) = server::own_socket();
-    let user = server::bootstrap_superuser();
-    let defaults = [("host", host), ("port", port), ("user", user)];
-    let mut text = Vec::new();
-    for (keyword, value) in defaults.iter().filter(|(_, value)| !value.is_empty()) {
-        text.extend([keyword.as_bytes(), b"=", &quote_bytes(value), b" "].concat());
-    }
-    text.extend(settings::dump_conninfo().unwrap_or_default().as_bytes());
-    let (name, database) = (quote_bytes(NAME.as_bytes()), quote_bytes(database));
-    text.extend([b" application_name=", &name[..], b" dbname=", &database[..]].concat());
-    OsString::from_vec(text)
-}
-
-/// Settings of pg_dump's sessions: settings of the database or a role must neither make a session fail nor
-/// change its results. pg_dump sets the others itself.
-fn session_options() -> String {
-    // The encoding of all text in an archive; what another lacks could not be dumped.
-    let encoding = format!("client_encoding={}", server::database_encoding());
-    let mut settings = vec![
-        "role=none",
-        "search_path=pg_catalog,pg_temp",
-        "session_replication_role=origin",
-        "standard_conforming_strings=on",
-        "default_transaction_isolation=read\\ committed",
-        "default_transaction_read_only=off",
-        "default_transaction_deferrable=off",
-        "client_min_messages=warning",
-        "lc_messages=C",
-        &encoding,
-        // pg_dump sets it; pg_dumpall does not, and writes VALID UNTIL of roles in it, which the target reads by its own.
-        "DateStyle=ISO",
-        "quote_all_identifiers=off",
-        "session_preload_libraries=",
-        "local_preload_libraries=",
-        "row_security=off",
-        "statement_timeout=0",
-        "lock_timeout=0",
-        "idle_in_transaction_session_timeout=0",
-        "idle_session_timeout=0",
-    ];
-    if server::VERSION_NUM >= 170_000 {
-        settings.extend(["transaction_timeout=0", "event_triggers=off"]);
-    }
-    let options: Vec<String> = settings.iter().map(|s| format!("-c {s}")).collect();
-    options.join(" ")
-}
-
-/// A value quoted for libpq's keyword=value format.
-pub fn quote_value(value: &str) -> String {
-    String::from_utf8(quote_bytes(value.as_bytes())).expect("ASCII is added to UTF-8")
-}
-
-/// The same of any bytes: names of the server are in the encodings of who gave them.
-fn quote_bytes(value: &[u8]) -> Vec<u8> {
-    let mut quoted = vec![b'\''];
-    for byte in value {
-        if matches!(byte, b'\\' | b'\'') {
-            quoted.push(b'\\');
-        }
-        quoted.push(*byte);
-    }
-    quoted.push(b'\'');
-    quoted
 }
 
 /// An argument of a program whose end may be any bytes.

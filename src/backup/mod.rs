@@ -12,6 +12,7 @@
 mod automatic;
 mod base;
 mod board;
+pub mod connection;
 pub mod contents;
 pub mod dump;
 pub mod expiry;

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 
 use super::throwaway::Throwaway;
 use super::{client, throwaway};
-use crate::backup::dump;
+use crate::backup::connection;
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, query, transaction};
 
@@ -157,7 +157,7 @@ fn free(path: &Path) -> Option<u64> {
 
 /// The drill's record and its notes hold them as text.
 fn own_conninfo() -> Result<String, Failure> {
-    let own = transaction::run(|| Ok::<_, Failure>(dump::conninfo(b"postgres")))?;
+    let own = transaction::run(|| Ok::<_, Failure>(connection::conninfo(b"postgres")))?;
     let own = own.into_string().map_err(|_| {
         unusable("its socket's directory, or its bootstrap superuser, has a name that is not UTF-8")
     })?;
@@ -208,7 +208,7 @@ pub fn with_database(conninfo: &str, name: &str) -> String {
         let joint = if conninfo.contains('?') { '&' } else { '?' };
         return format!("{conninfo}{joint}dbname={name}");
     }
-    format!("{conninfo} dbname={}", dump::quote_value(name))
+    format!("{conninfo} dbname={}", connection::quote_value(name))
 }
 
 /// 22023 for invalid connection parameters, or if they contain a password: command-line arguments are visible
