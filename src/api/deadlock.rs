@@ -114,7 +114,7 @@ impl Watch {
 }
 
 /// Whom the worker and its programs wait for, and so on, up to a session that waits for this one. Everybody may give a
-/// session the name of the programs, but not their role, unless dump_conninfo names another. A backend that is
+/// session the name of the programs, but not their role, unless dump_conninfo may name another. A backend that is
 /// starting may be that of a program: it has locks, and is no session yet, or, from 18 on, one without its name. The
 /// functions, not the views on them: those lock catalogs until this transaction ends, and a worker's program may come to
 /// wait for that.
@@ -160,7 +160,9 @@ fn who_waits_for_me(
         relation.into(),
         is_fence.into(),
         pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID).into(),
-        settings::dump_conninfo().is_some().into(),
+        settings::dump_conninfo()
+            .is_some_and(|conninfo| conninfo.contains("user") || conninfo.contains("service"))
+            .into(),
     ];
     let found = query::one::<Vec<u8>>(CYCLE, &arguments)?;
     Ok(found.map(|who| String::from_utf8_lossy(&who).into_owned()))

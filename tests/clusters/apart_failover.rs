@@ -124,6 +124,14 @@ fn the_chain_of_the_place_goes_on_through_a_switchover_and_a_kill() {
         ))
     });
     let directory = place.0.join("backup").join(c.database());
+    // Bases come after segments.
+    let bases = directory.join("chain-1/base");
+    wait_until("the place has a base", || {
+        let bases = fs::read_dir(&bases).into_iter().flatten().flatten();
+        bases
+            .into_iter()
+            .any(|base| base.path().join("metadata.json").exists())
+    });
     let mut restore = Installation::under_test().command("sh");
     restore.arg(directory.join("restore.sh"));
     run(restore.args(["--target", &c.conninfo("restored")]));

@@ -228,7 +228,11 @@ fn it_lists_losses_and_ended_chains() {
     c.sql("CREATE TABLE t (a int, b text); INSERT INTO t VALUES (1), (2)");
     healing::lose(&c, "UPDATE t SET a = 100 WHERE a = 1");
     healing::wait_until_healed(&c);
-    c.sql("SELECT * FROM incr_setup(new_chain => true)");
+    // The launcher may just have begun another base for it, which is in the way.
+    wait_until("there is a new chain", || {
+        c.try_sql("SELECT * FROM incr_setup(new_chain => true)")
+            .is_ok()
+    });
     c.sql("INSERT INTO t VALUES (3)");
     c.flush();
     let listed = as_info_lists(&c.database_directory());

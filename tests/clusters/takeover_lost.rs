@@ -1,7 +1,7 @@
 //! "What the old primary had and the new one never got: where is it?" Set apart, whenever the new primary is killed meanwhile.
 
 use crate::takeover::{
-    alone, chain, ended, primary, promote, restored, standby_of, NUMBERS, TAKE_OVER,
+    alone, chain, ended, primary, promote, restored, standby_of, take_over_broken, NUMBERS,
 };
 use harness::{program, wait_until, Cluster};
 use std::fs;
@@ -96,6 +96,6 @@ impl Promoted {
 #[test]
 fn commits_that_the_new_primary_never_had_are_set_apart() {
     let promoted = Promoted::new();
-    promoted.server.sql(TAKE_OVER);
+    take_over_broken(&promoted.server);
     promoted.assert_set_apart();
 }

@@ -4,7 +4,7 @@
 use std::process::{Child, Stdio};
 
 use crate::following::{run, Following};
-use crate::takeover::{alone, primary, promote, standby_of, wait_for_replay};
+use crate::takeover::{alone, primary, promote, standby_of, take_over_broken, wait_for_replay};
 use harness::{program_command, wait_until, Cluster};
 
 const TAKE_OVER: &str = "SELECT * FROM incr_setup(take_over => true)";
@@ -74,7 +74,7 @@ fn a_copy_that_has_what_was_set_apart_says_so() {
     promote(&standby);
     standby.write_setting("pg_incrbackup.on_chain_break", "'rebase'");
     standby.sql_in("postgres", "SELECT pg_reload_conf()");
-    standby.sql(TAKE_OVER);
+    take_over_broken(&standby);
     let told = |said: &str| {
         for part in [
             "chain-1 has ended at ",
@@ -129,12 +129,12 @@ fn a_copy_of_a_base_that_was_set_apart(has_commits: bool, parts: &[&str]) {
     let (status, said) = run(&c, &target, "copy", &["--once"]);
     assert_eq!(status, 0, "{said}");
     let following = Following::start(&c, &target, "copy", &[]);
-    wait_until("it follows", || following.told() > 0);
+    wait_until("it follows", || following.status()["state"] == "following");
     c.crash();
     standby.start();
     promote(&standby);
     // Enough WAL for commits on either side of the base's LSN.
-    standby.sql(TAKE_OVER);
+    take_over_broken(&standby);
     standby.sql("INSERT INTO t VALUES (3001)");
     standby.sql("SELECT pg_switch_wal(); INSERT INTO t VALUES (3002)");
     standby.sql("SELECT pg_switch_wal(); INSERT INTO t VALUES (3003)");
@@ -147,9 +147,14 @@ fn a_copy_of_a_base_that_was_set_apart(has_commits: bool, parts: &[&str]) {
     told(following.end());
     told(Following::start(&c, &target, "copy", &[]).end());
     assert_eq!(target.sql_in("copy", NUMBERS), copied);
-    // As it says.
+    // As it says. Nothing is missing only where the chain has ended before.
     let (status, said) = run(&c, &target, "copy", &["--promote"]);
-    assert_eq!(status, 0, "{said}");
+    assert_eq!(status, i32::from(!has_commits), "{said}");
+    if !has_commits {
+        assert!(said.contains(parts[1]), "{said}");
+        let (status, said) = run(&c, &target, "copy", &["--promote", "--now"]);
+        assert_eq!(status, 0, "{said}");
+    }
     assert_eq!(target.sql_in("copy", NUMBERS), copied);
 }
 
@@ -160,7 +165,7 @@ fn a_copy_of_a_base_that_was_set_apart_alone_gets_nothing_of_another_history() {
         &[
             "the base that the copy was made of, as of ",
             "is not in chain-1 any more: it was set apart when another server was promoted",
-            "Drop the database, and the same command begins anew",
+            "Drop the database, and follow begins anew",
         ],
     );
 }
@@ -181,9 +186,24 @@ fn a_copy_of_a_base_with_commits_that_were_set_apart_says_so() {
 /// What it has read, and not applied for its delay, is not applied later.
 #[test]
 fn a_delayed_copy_does_not_apply_what_was_set_apart() {
+    a_delayed_copy(false, "all of it is applied");
+}
+
+/// Nor what follows a base that was set apart with it.
+#[test]
+fn a_delayed_copy_of_a_base_that_was_set_apart_does_not_apply_what_was_set_apart() {
+    a_delayed_copy(true, "the copy has what is behind that");
+}
+
+fn a_delayed_copy(is_base_lost: bool, told: &str) {
     let c = primary();
     let standby = standby_of(&c);
     let target = Cluster::builder().start();
+    if is_base_lost {
+        alone(&standby);
+        positions_only_the_files_have(&c);
+        c.sql("SELECT incr_dump()");
+    }
     let known = c.sql(NUMBERS);
     c.flush();
     let following = Following::start(&c, &target, "copy", &["--delay", "60s"]);
@@ -192,7 +212,9 @@ fn a_delayed_copy_does_not_apply_what_was_set_apart() {
             .try_sql_in("copy", NUMBERS)
             .is_ok_and(|numbers| numbers == known)
     });
-    alone(&standby);
+    if !is_base_lost {
+        alone(&standby);
+    }
     c.sql("INSERT INTO t VALUES (2001); SELECT incr_rotate(); INSERT INTO t VALUES (2002)");
     c.flush();
     wait_until("they are read", || {
@@ -201,11 +223,11 @@ fn a_delayed_copy_does_not_apply_what_was_set_apart() {
     c.crash();
     standby.start();
     promote(&standby);
-    standby.sql(TAKE_OVER);
+    take_over_broken(&standby);
     let (status, said) = following.end();
     assert_eq!(status, Some(1), "{said}");
     assert!(
-        said.contains("chain-1 has ended at ") && said.contains("all of it is applied"),
+        said.contains("chain-1 has ended at ") && said.contains(told),
         "{said}"
     );
     assert!(said.contains("lost-1"), "{said}");
@@ -287,7 +309,7 @@ fn states_and_history_have_nothing_of_what_was_set_apart() {
     promote(&standby);
     standby.write_setting("pg_incrbackup.on_chain_break", "'rebase'");
     standby.sql_in("postgres", "SELECT pg_reload_conf()");
-    standby.sql(TAKE_OVER);
+    take_over_broken(&standby);
     wait_until("another chain follows", || {
         standby.health().starts_with("ok")
     });
@@ -346,7 +368,7 @@ fn a_restore_in_the_middle_of_a_cut_is_no_mix() {
     c.signal(&pid, "STOP");
     standby.write_setting("pg_incrbackup.on_chain_break", "'rebase'");
     standby.sql_in("postgres", "SELECT pg_reload_conf()");
-    standby.sql(TAKE_OVER);
+    take_over_broken(&standby);
     // It is not waited for for ever.
     wait_until("another chain has a base", || {
         standby.sql("SELECT max(chain) FROM incr_files() WHERE kind = 'base'") == "2"

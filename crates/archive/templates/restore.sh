@@ -176,6 +176,7 @@ for chain in $chains; do
     for f in "$chain_dir/manifest.jsonl" "$chain_dir"/manifest-*; do [ ! -f "$f" ] || cat "$f"; done >"$work/manifest"
     ls "$increments" 2>/dev/null | sed -n 's/^\([0-9A-F]*-[0-9TZ]*\.sql\)\(\.[a-z]*\)\{0,1\}$/\1/p' | uniq >"$work/named"
     sed -n 's|.*"file":"incremental/\([^"]*\)".*"set_apart_at":.*|\1|p' "$work/manifest" >"$work/apart"
+    say - >>"$work/apart"           # of an empty file greps differ
     grep -vxFf "$work/apart" "$work/named" >"$work/all" || :
     while read -r oldest && [ "$(listed "incremental/$oldest")" = expired ]; do :; done <"$work/all"
     # The newest base that is not after the requested point, and that the manifest lists (or --base).

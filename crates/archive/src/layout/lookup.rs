@@ -149,11 +149,15 @@ fn places() -> MutexGuard<'static, BTreeMap<(PathBuf, DatabaseId), PathBuf>> {
     PLACES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How far a directory has come: its latest chain, and the start of the last segment there. What cannot be read has not.
-fn reach(database: &DatabaseDir) -> Option<(u32, Option<SegmentName>)> {
-    let chain = database.latest_chain().ok().flatten()?;
-    let segments = chain.segments().unwrap_or_default();
-    Some((chain.number, segments.last().map(|(name, _)| *name)))
+/// How far a directory has come: its latest chain with a segment, and the start of the last one there. What cannot be read
+/// has not.
+fn reach(database: &DatabaseDir) -> Option<(u32, SegmentName)> {
+    let chains = database.chains().ok()?.into_iter().rev();
+    let mut ends = chains.filter_map(|chain| {
+        let segments = chain.segments().ok()?;
+        segments.last().map(|(name, _)| (chain.number, *name))
+    });
+    ends.next()
 }
 
 /// Identifies the database of a directory; `None` if that is unknown.

@@ -184,6 +184,7 @@ async fn rounds(
         }
         if follower.tail().lost_base().is_some() {
             follower.tell()?;
+            follower.ensure_has_base()?;
             follower.ensure_goes_on()?;
             return Ok(End::Stopped);
         }

@@ -215,7 +215,27 @@ impl Follower<'_> {
         young.map_or(end, |set| end.min(Lsn(set.name.lsn.0.saturating_sub(1))))
     }
 
-    /// A chain that has ended has nothing more, nor has one that goes on without the copy's base.
+    /// What a chain has that went on without the copy's base cannot be applied. Where it has ended before that base, the
+    /// copy has all of it, and more.
+    pub fn ensure_has_base(&mut self) -> Result<()> {
+        let tail = self.tail();
+        let (number, ended) = (tail.chain.number, tail.chain.info.ended.as_ref());
+        let is_behind_end = |lsn: &Lsn| ended.is_some_and(|ended| *lsn > ended.last_lsn);
+        let Some(lsn) = tail.lost_base().filter(|lsn| !is_behind_end(lsn)) else {
+            return Ok(());
+        };
+        let message = format!(
+            "the base that the copy was made of, as of {lsn}, is not in chain-{number} any more: it was set apart when another server was promoted"
+        );
+        self.status.state = "ended";
+        self.voice.tell(self.status)?;
+        Err(Error::failed(
+            message,
+            "Drop the database, and follow begins anew. Or --promote --now makes the copy a database of its own, as of that base.",
+        ))
+    }
+
+    /// A chain that has ended has nothing more.
     pub fn ensure_goes_on(&mut self) -> Result<()> {
         let tail = self.tail();
         let chain = &tail.chain;
@@ -223,20 +243,13 @@ impl Follower<'_> {
         if !self.is_patient {
             return Ok(());
         }
-        let lost_base = tail.lost_base();
         let Some(ended) = &chain.info.ended else {
-            let Some(lsn) = lost_base else {
-                return Ok(());
-            };
-            self.status.state = "ended";
-            self.voice.tell(self.status)?;
-            return Err(Error::failed(
-                format!("the base that the copy was made of, as of {lsn}, is not in chain-{number} any more: it was set apart when another server was promoted"),
-                "Drop the database, and the same command begins anew. Or --promote makes the copy a database of its own, which has nothing of the server that goes on.",
-            ));
+            return Ok(());
         };
         let applied = self.status.applied.map(|(lsn, _)| lsn);
-        let beyond = applied.max(lost_base).filter(|lsn| *lsn > ended.last_lsn);
+        let beyond = applied
+            .max(tail.lost_base())
+            .filter(|lsn| *lsn > ended.last_lsn);
         let what = match beyond {
             Some(lsn) => format!(
                 "the copy has what is behind that, up to {lsn}, and not in the chain any more"

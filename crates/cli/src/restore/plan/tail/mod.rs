@@ -170,6 +170,10 @@ impl Tail {
     pub fn refresh(&mut self, storage: &dyn Storage) -> Result<()> {
         self.look(storage)?;
         if self.lost_base().is_some() {
+            // What was read before is of that history, too.
+            if !self.waiting.is_empty() {
+                return Err(self.rewritten());
+            }
             return Ok(());
         }
         let at = self.at;
