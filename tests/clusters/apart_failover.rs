@@ -69,16 +69,6 @@ fn name_of(c: &Cluster) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Both standbys have all that is committed.
-fn wait_for_replication(primary: &Cluster) {
-    let lsn = primary.sql("SELECT pg_current_wal_flush_lsn()");
-    wait_until("both standbys have all", || {
-        primary.is_true(&format!(
-            "SELECT count(*) = 2 FROM pg_stat_replication WHERE flush_lsn >= '{lsn}'"
-        ))
-    });
-}
-
 #[test]
 fn the_chain_of_the_place_goes_on_through_a_switchover_and_a_kill() {
     let place = Place::new();
@@ -96,13 +86,8 @@ fn the_chain_of_the_place_goes_on_through_a_switchover_and_a_kill() {
         let c = nodes.primary();
         row += 1;
         c.sql(&format!("INSERT INTO t VALUES ({row})"));
-        wait_for_replication(c);
-        let killed = if is_kill {
-            Some(nodes.kill_primary())
-        } else {
-            nodes.switch_over();
-            None
-        };
+        nodes.wait_for_replication();
+        let killed = nodes.change_primary(is_kill);
         let c = nodes.primary();
         row += 1;
         c.sql(&format!("INSERT INTO t VALUES ({row})"));

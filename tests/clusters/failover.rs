@@ -42,12 +42,7 @@ fn by_the_recipe_the_chain_goes_on_after_a_switchover_and_a_kill() {
     }
     let mut rows = 1;
     for is_kill in [false, true, false] {
-        let killed = if is_kill {
-            Some(nodes.kill_primary())
-        } else {
-            nodes.switch_over();
-            None
-        };
+        let killed = nodes.change_primary(is_kill);
         let c = nodes.primary();
         rows += 1;
         c.sql(&format!("INSERT INTO t VALUES ({rows})"));

@@ -72,12 +72,7 @@ fn a_server_that_dies_while_it_removes_has_lost_nothing_and_finishes() {
         assert_eq!((count(&c, "base"), count(&c, "incremental")), (5, 2));
         c.set_day(60, &format!("kill 1 {point}\n"));
         c.try_sql("SELECT count(*) FROM incr_expire(false)").ok();
-        let fired = c.root().join("failpoints.fired");
-        wait_until("somebody has died there", || fired.exists());
-        wait_until("the server has noticed", || {
-            c.log().contains("all server processes terminated")
-        });
-        c.wait_for_connections();
+        c.wait_for_kill();
         c.set_day(60, "");
         c.wait_for_capture();
         c.sql("INSERT INTO t VALUES (60)");

@@ -2,7 +2,6 @@
 
 use crate::takeover::TAKE_OVER;
 use crate::takeover_lost::Promoted;
-use harness::wait_until;
 
 #[test]
 fn a_server_that_is_killed_while_it_sets_commits_apart_goes_on_with_it() {
@@ -16,12 +15,7 @@ fn a_server_that_is_killed_while_it_sets_commits_apart_goes_on_with_it() {
         let server = &promoted.server;
         server.set_day(0, &format!("kill 1 {point}\n"));
         server.try_sql(TAKE_OVER).ok();
-        let fired = server.root().join("failpoints.fired");
-        wait_until("somebody has died there", || fired.exists());
-        wait_until("the server has noticed", || {
-            server.log().contains("all server processes terminated")
-        });
-        server.wait_for_connections();
+        server.wait_for_kill();
         server.set_day(0, "");
         promoted.assert_set_apart();
     }

@@ -4,10 +4,11 @@
 use std::process::{Child, Stdio};
 
 use crate::following::{run, Following};
-use crate::takeover::{alone, primary, promote, standby_of, take_over_broken, wait_for_replay};
+use crate::takeover::{
+    alone, primary, promote, standby_of, take_over_broken, wait_for_replay, TAKE_OVER,
+};
 use harness::{program_command, wait_until, Cluster};
 
-const TAKE_OVER: &str = "SELECT * FROM incr_setup(take_over => true)";
 const NUMBERS: &str = "SELECT string_agg(a::text, ',' ORDER BY a) FROM t";
 
 /// Positions behind the switch, in a segment that the copy has read to its end.

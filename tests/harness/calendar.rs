@@ -3,7 +3,7 @@
 //! It affects schedules, retention and the times of bases, but not commit times.
 
 use crate::cluster::Builder;
-use crate::{give_to_server_user, Cluster};
+use crate::{give_to_server_user, wait_until, Cluster};
 use std::fs;
 
 const DAY: i64 = 24 * 3600;
@@ -19,6 +19,16 @@ impl Cluster {
     /// From now on it is this many days after today; `lines` are additional failpoints.
     pub fn set_day(&self, day: i64, lines: &str) {
         self.set_seconds(day * DAY, lines);
+    }
+
+    /// Waits until a failpoint has killed a process, and the server is back.
+    pub fn wait_for_kill(&self) {
+        let fired = self.root().join("failpoints.fired");
+        wait_until("somebody has died there", || fired.exists());
+        wait_until("the server has noticed", || {
+            self.log().contains("all server processes terminated")
+        });
+        self.wait_for_connections();
     }
 
     /// From now on it is this many seconds later.

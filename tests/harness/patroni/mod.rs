@@ -324,6 +324,26 @@ impl Patroni {
         killed
     }
 
+    /// Makes another node the primary: by a kill, of a node that is returned to be brought back, or in order.
+    pub fn change_primary(&self, is_kill: bool) -> Option<usize> {
+        if is_kill {
+            return Some(self.kill_primary());
+        }
+        self.switch_over();
+        None
+    }
+
+    /// Waits until both standbys have all of the primary's WAL.
+    pub fn wait_for_replication(&self) {
+        let primary = self.primary();
+        let lsn = primary.sql("SELECT pg_current_wal_flush_lsn()");
+        wait_until("both standbys have all", || {
+            primary.is_true(&format!(
+                "SELECT count(*) = 2 FROM pg_stat_replication WHERE flush_lsn >= '{lsn}'"
+            ))
+        });
+    }
+
     /// Starts a node that was killed.
     pub fn bring_back(&self, at: usize) {
         self.nodes[at].start();
