@@ -177,6 +177,63 @@ fn a_sound_archive_is_sound_wherever_it_is_read() {
 }
 
 #[test]
+fn what_a_copy_has_beside_its_manifest_is_a_note() {
+    let c = start();
+    let name = |file: &Path| file.file_name().expect("a name").to_string_lossy()[..33].to_owned();
+    let without = |copy: &Path, files: &[PathBuf]| {
+        let manifest = copy.join("chain-1/manifest.jsonl");
+        let text = fs::read_to_string(&manifest).expect("it can be read");
+        let room = |file: &Path| {
+            file.parent()
+                .and_then(Path::file_name)
+                .map(|room| room.to_string_lossy().into_owned())
+        };
+        let is_of = |line: &str| {
+            let mut places = files
+                .iter()
+                .map(|file| format!("{}/{}", room(file).expect("a directory"), name(file)));
+            places.any(|place| line.contains(&place))
+        };
+        let left: Vec<&str> = text.lines().filter(|line| !is_of(line)).collect();
+        assert_eq!(left.len() + files.len(), text.lines().count());
+        fs::write(manifest, left.join("\n") + "\n").expect("it can be written");
+    };
+    let notes = |report: &Value| report["notes"].as_array().map_or(0, Vec::len);
+    // As retention at home leaves a copy, and a copy that has not got the newest manifest, nor all of a base.
+    let on_its_way = copy(&c, "on its way");
+    let segments = files_in(&on_its_way.join("chain-1/incremental"));
+    let bases = files_in(&on_its_way.join("chain-1/base"));
+    let closed = segments.len() - 1;
+    without(&on_its_way, &segments[closed - 1..closed]);
+    let whole = report(&on_its_way);
+    assert_eq!((&whole["is_sound"], notes(&whole)), (&true.into(), 1));
+    let shown = whole["notes"][0].to_string();
+    assert!(shown.contains(&name(&segments[closed - 1])), "{shown}");
+    without(&on_its_way, &segments[..2]);
+    without(&on_its_way, &bases[2..]);
+    fs::remove_file(bases[2].join("metadata.json")).expect("it can be removed");
+    let whole = report(&on_its_way);
+    assert_eq!((&whole["is_sound"], notes(&whole)), (&true.into(), 1));
+    let shown = whole["notes"][0].to_string();
+    assert!(shown.contains("4 files are not in the manifest"), "{shown}");
+    let mut sh = c.installation().command("sh");
+    sh.arg(on_its_way.join("restore.sh"))
+        .args(["--target", &c.conninfo("on_its_way")]);
+    run(&mut sh);
+    assert_eq!(c.sql_in("on_its_way", "SELECT count(*) FROM t"), "251");
+    // Not so in the middle, nor what does not follow.
+    let middle = copy(&c, "middle");
+    without(&middle, &segments[2..3]);
+    let found = only_problem(&middle, &name(&segments[2]));
+    assert_eq!(found["problems"][0], "not in the manifest", "{found}");
+    let lacks = copy(&c, "lacks");
+    let of_copy = files_in(&lacks.join("chain-1/incremental"));
+    without(&lacks, &segments[closed - 2..closed]);
+    fs::remove_file(&of_copy[closed - 2]).expect("it can be removed");
+    only_problem(&lacks, &name(&segments[closed - 1]));
+}
+
+#[test]
 fn a_damaged_segment_costs_the_moments_up_to_the_base_that_does_not_need_it() {
     let c = start();
     let bases = c.bases();

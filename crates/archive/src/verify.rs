@@ -32,6 +32,10 @@ pub struct Problem {
     pub problem: String,
     /// The segment itself may be sound: what precedes it is missing, or not as it was when this one was begun.
     pub is_about_predecessor: bool,
+    /// What archive_command's copy has and its manifest does not list: what came after it, what is not there as a whole yet,
+    /// and what retention has removed, and forgotten, in the archive itself. Restores take such segments, and pass over such
+    /// bases and sets.
+    pub is_usual_in_copy: bool,
 }
 
 impl Problem {
@@ -40,6 +44,7 @@ impl Problem {
             file: file.into(),
             problem: problem.into(),
             is_about_predecessor: false,
+            is_usual_in_copy: false,
         }
     }
 }

@@ -185,7 +185,17 @@ pub fn is_archived(
     chain: &ChainDir,
     entry: &Entry,
 ) -> Option<Time> {
-    let note = match entry.kind {
+    note_of(database, notes, chain, entry).map(|note| note.at)
+}
+
+/// Of a segment as it was archived; of a base or set, of the file that came last.
+fn note_of<'a>(
+    database: &DatabaseDir,
+    notes: &'a Notes,
+    chain: &ChainDir,
+    entry: &Entry,
+) -> Option<&'a Note> {
+    match entry.kind {
         Kind::Incremental => Stored::closed_files(&entry.file)
             .into_iter()
             .find_map(|file| notes.of(&name_of(database, chain, &file))),
@@ -194,8 +204,7 @@ pub fn is_archived(
             chain,
             &format!("{}/{METADATA_JSON}", entry.file),
         )),
-    };
-    note.map(|note| note.at)
+    }
 }
 
 /// The files of a chain that have not been archived yet, for retention.

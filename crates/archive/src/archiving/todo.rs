@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::notes::Notes;
-use super::{directory_name, ensure_plain, is_archived, name_of, Item, Reach, Todo};
+use super::{directory_name, ensure_plain, is_archived, name_of, note_of, Item, Reach, Todo};
 use crate::checksum;
 use crate::compression::Compression;
 use crate::durable;
@@ -353,16 +353,24 @@ impl List<'_> {
         }
     }
 
-    /// The contents of the copy, whatever has expired here; and where it begins, if something had expired
+    /// The contents of the copy, whatever has expired or was compressed here; and where it begins, if something had expired
     /// before it was copied.
     fn manifest_of_copy(&self, chain: &ChainDir, entries: &[Entry]) -> Vec<Entry> {
         let of_copy = entries.iter().filter_map(|entry| {
-            let is_there = is_archived(self.database, self.notes, chain, entry).is_some();
+            let note = note_of(self.database, self.notes, chain, entry);
+            let is_there = note.is_some();
             let expired_at = entry.expired_at.filter(|_| !is_there);
+            let as_copied = note.filter(|_| entry.kind == Kind::Incremental);
+            let (file_bytes, file_sha256) = as_copied
+                .map_or((entry.file_bytes, &entry.file_sha256), |note| {
+                    (note.bytes, &note.sha256)
+                });
             // One that was set apart may have been archived all the same, before a crash or by the server before this one.
             let is_marked = entry.set_apart_at.is_some();
             (is_there || is_marked || expired_at.is_some()).then(|| Entry {
                 expired_at,
+                file_bytes,
+                file_sha256: file_sha256.clone(),
                 ..entry.clone()
             })
         });

@@ -12,6 +12,7 @@ use crate::flags::{self, FLAGS};
 use crate::globals;
 use crate::layout::names::{
     chain_name, BaseName, GlobalsName, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, MANIFEST,
+    METADATA_JSON,
 };
 use crate::layout::ChainInfo;
 use crate::manifest::{self, Entry, Kind, Manifest};
@@ -30,6 +31,8 @@ pub struct ChainCheck<'a> {
     pub(super) expired: BTreeSet<String>,
     /// The last segment of these.
     pub(super) last_expired: Option<Entry>,
+    /// The oldest and the newest segment, base and set that the manifest lists: these names are in the order of their LSNs.
+    extent: BTreeMap<Kind, (String, String)>,
     problems: Vec<Problem>,
 }
 
@@ -51,6 +54,7 @@ impl<'a> ChainCheck<'a> {
             listed: BTreeMap::new(),
             expired: BTreeSet::new(),
             last_expired: None,
+            extent: BTreeMap::new(),
             problems: Vec::new(),
         };
         if !check.info.is_written_as(&bytes) {
@@ -89,6 +93,34 @@ impl<'a> ChainCheck<'a> {
         });
     }
 
+    /// Of a file that is not in the manifest.
+    pub(super) fn found_unlisted(&mut self, file: &str, kind: Kind) {
+        let is_within = match self.extent.get(&kind) {
+            Some((oldest, newest)) => oldest.as_str() < file && file < newest.as_str(),
+            // What a copy has before its first manifest: nothing to restore from.
+            None => self.extent.is_empty() && self.has_base(),
+        };
+        // Bases come when they can.
+        let is_usual_in_copy = !is_within || kind == Kind::Base && !self.extent.is_empty();
+        let file = self.path(file);
+        self.problems.push(Problem {
+            is_usual_in_copy,
+            ..Problem::of(file, "not in the manifest")
+        });
+    }
+
+    fn has_base(&mut self) -> bool {
+        let names = self.names_in(BASE).unwrap_or_default();
+        let mut bases = names.iter().filter(|name| BaseName::parse(name).is_some());
+        bases.any(|name| !self.lacks_metadata(&format!("{BASE}/{name}")))
+    }
+
+    /// Whether a segment is older than the first that the manifest lists.
+    pub(super) fn precedes_manifest(&self, file: &str) -> bool {
+        let extent = self.extent.get(&Kind::Incremental);
+        extent.is_some_and(|(oldest, _)| file < oldest.as_str())
+    }
+
     /// A file of this chain, from the database's directory.
     pub(super) fn path(&self, file: &str) -> String {
         format!("{}/{file}", chain_name(self.number))
@@ -113,6 +145,14 @@ impl<'a> ChainCheck<'a> {
         let bases = self.names_in(BASE).unwrap_or_default();
         let given_up = given_up_among(&segments, &bases);
         for entry in manifest.entries {
+            let whole = || (entry.file.clone(), entry.file.clone());
+            let (oldest, newest) = self.extent.entry(entry.kind).or_insert_with(whole);
+            if entry.file < *oldest {
+                oldest.clone_from(&entry.file);
+            }
+            if entry.file > *newest {
+                newest.clone_from(&entry.file);
+            }
             if !entry.is_gone() && !given_up.contains(&entry.file) {
                 self.listed.insert(entry.file.clone(), entry);
                 continue;
@@ -165,7 +205,7 @@ impl<'a> ChainCheck<'a> {
             let file = base::file_of(name);
             if !self.expired.contains(&file) {
                 let sealed = Sealed::base(self.storage, &self.path(&file), name, self.pause);
-                self.directory(&file, sealed);
+                self.directory(&file, Kind::Base, sealed);
             }
         }
         Ok(())
@@ -180,21 +220,32 @@ impl<'a> ChainCheck<'a> {
             let file = globals::file_of(name);
             if !self.expired.contains(&file) {
                 let sealed = Sealed::globals(self.storage, &self.path(&file), name, self.pause);
-                self.directory(&file, sealed);
+                self.directory(&file, Kind::Globals, sealed);
             }
         }
         Ok(())
     }
 
     /// A base or a set, with its problems and its expected line in the manifest.
-    fn directory(&mut self, directory: &str, sealed: Sealed) {
-        if !sealed.problems.is_empty() && self.has_expired(directory) {
+    fn directory(&mut self, directory: &str, kind: Kind, sealed: Sealed) {
+        let is_whole = sealed.problems.is_empty();
+        if !is_whole && self.has_expired(directory) {
+            return;
+        }
+        let listed = self.take_listed(directory);
+        if listed.is_none() && !is_whole && self.lacks_metadata(directory) {
+            let file = self.path(directory);
+            self.problems.push(Problem {
+                is_usual_in_copy: true,
+                ..Problem::of(file, "incomplete, and not in the manifest")
+            });
             return;
         }
         for (file, why) in sealed.problems {
             self.found(&format!("{directory}/{file}"), why);
         }
-        match self.take_listed(directory) {
+        match listed {
+            None if is_whole => self.found_unlisted(directory, kind),
             None => self.found(directory, "not in the manifest"),
             Some(listed) if sealed.entry.is_some_and(|actual| actual != listed) => {
                 let why = "the manifest does not match the contents of the directory";
@@ -202,6 +253,11 @@ impl<'a> ChainCheck<'a> {
             }
             Some(_) => {}
         }
+    }
+
+    fn lacks_metadata(&self, directory: &str) -> bool {
+        let file = self.path(&format!("{directory}/{METADATA_JSON}"));
+        self.storage.size(&file).is_ok_and(|size| size.is_none())
     }
 
     /// The manifest's line about a file, searched once more if it may be newer than our reading. A process

@@ -11,7 +11,7 @@ use crate::layout::chain::{once_each, stored_segments};
 use crate::layout::names::{CHAIN_JSON, INCREMENTAL};
 use crate::layout::{SegmentName, Stored};
 use crate::lsn::Lsn;
-use crate::manifest::Entry;
+use crate::manifest::{Entry, Kind};
 use crate::pause::Pausing;
 use crate::segment::{manifest_line, source, Header, Previous, Summary};
 use crate::storage;
@@ -58,9 +58,10 @@ impl<R: io::Read> io::Read for Shared<R> {
 
 impl ChainCheck<'_> {
     pub(super) fn segments(&mut self) -> Result<()> {
-        let mut before = self.before_the_first();
         let names = self.names_in(INCREMENTAL)?;
-        for (name, stored) in once_each(stored_segments(names.iter().map(String::as_str))) {
+        let stored = once_each(stored_segments(names.iter().map(String::as_str)));
+        let mut before = self.before_the_first(stored.first().map(|(name, _)| *name));
+        for (name, stored) in stored {
             if self.expired.contains(&Entry::segment_file(name)) {
                 continue;
             }
@@ -75,15 +76,16 @@ impl ChainCheck<'_> {
         Ok(())
     }
 
-    /// The slot's start, or the last expired segment.
-    fn before_the_first(&self) -> Before {
+    /// The slot's start, or the last expired segment; unknown where a copy still has older ones than its manifest.
+    fn before_the_first(&self, first: Option<SegmentName>) -> Before {
+        let first = first.map(Entry::segment_file);
         match &self.last_expired {
             Some(entry) => Before::after(entry),
             None => Before {
                 end_lsn: self.info.slot_start_lsn,
                 previous: None,
                 highest_xid: 0,
-                is_known: true,
+                is_known: !first.is_some_and(|file| self.precedes_manifest(&file)),
             },
         }
     }
@@ -227,7 +229,7 @@ impl ChainCheck<'_> {
         (content, file_sum): (&Checksum, &Checksum),
     ) {
         let Some(mut listed) = self.take_listed(&Entry::segment_file(name)) else {
-            self.found(file, "not in the manifest");
+            self.found_unlisted(file, Kind::Incremental);
             return;
         };
         if listed.sha256 != content.sha256 {

@@ -76,7 +76,7 @@ fn check(source: &Source, output: &Output) -> Result<Report> {
     let (catalog, _) = Catalog::read_sound(&*source.storage)?;
     let (notes, problems) = problems?
         .into_iter()
-        .partition(|problem| is_note(problem, &catalog));
+        .partition(|problem| problem.is_usual_in_copy || is_of_another_version(problem, &catalog));
     let notes: Vec<Problem> = notes;
     Ok(Report {
         database: source.name.clone(),
@@ -85,15 +85,12 @@ fn check(source: &Source, output: &Output) -> Result<Report> {
         files: extent.files,
         bytes: extent.bytes,
         problems: with_costs(&catalog, problems),
-        notes: notes
-            .into_iter()
-            .map(|note| format!("{}: {}", note.file, note.problem))
-            .collect(),
+        notes: in_words(notes),
     })
 }
 
 /// The script and its text are those of the version that wrote the archive: where that is another one, they differ.
-fn is_note(problem: &Problem, catalog: &Catalog) -> bool {
+fn is_of_another_version(problem: &Problem, catalog: &Catalog) -> bool {
     let mut bases = catalog.chains.iter().flat_map(|chain| &chain.bases);
     let newest = bases
         .next_back()
@@ -101,6 +98,25 @@ fn is_note(problem: &Problem, catalog: &Catalog) -> bool {
     !problem.file.contains('/')
         && (problem.file == "restore.sh" || problem.file == "README.txt")
         && newest != Some(env!("CARGO_PKG_VERSION"))
+}
+
+/// One for each, but for what may be thousands in a copy.
+fn in_words(notes: Vec<Problem>) -> Vec<String> {
+    let (of_copy, others): (Vec<Problem>, Vec<Problem>) =
+        notes.into_iter().partition(|note| note.is_usual_in_copy);
+    let said = |note: &Problem| format!("{}: {}", note.file, note.problem);
+    let mut words: Vec<String> = others.iter().map(said).collect();
+    match of_copy.as_slice() {
+        [] => {}
+        [note] => words.push(said(note)),
+        [first, .., last] => words.push(format!(
+            "{} are not in the manifest, {} to {}",
+            counted(count(of_copy.len() as u64), "file"),
+            first.file,
+            last.file
+        )),
+    }
+    words
 }
 
 /// By file, each with its cost.
