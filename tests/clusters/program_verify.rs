@@ -199,8 +199,14 @@ fn what_a_copy_has_beside_its_manifest_is_a_note() {
         fs::write(manifest, left.join("\n") + "\n").expect("it can be written");
     };
     let notes = |report: &Value| report["notes"].as_array().map_or(0, Vec::len);
+    let copied = |name: &str| {
+        let copy = copy(&c, name);
+        // archive_command puts none.
+        fs::remove_file(copy.join("owner.json")).expect("it can be removed");
+        copy
+    };
     // As retention at home leaves a copy, and a copy that has not got the newest manifest, nor all of a base.
-    let on_its_way = copy(&c, "on its way");
+    let on_its_way = copied("on its way");
     let segments = files_in(&on_its_way.join("chain-1/incremental"));
     let bases = files_in(&on_its_way.join("chain-1/base"));
     let closed = segments.len() - 1;
@@ -213,24 +219,53 @@ fn what_a_copy_has_beside_its_manifest_is_a_note() {
     without(&on_its_way, &bases[2..]);
     fs::remove_file(bases[2].join("metadata.json")).expect("it can be removed");
     let whole = report(&on_its_way);
-    assert_eq!((&whole["is_sound"], notes(&whole)), (&true.into(), 1));
-    let shown = whole["notes"][0].to_string();
-    assert!(shown.contains("4 files are not in the manifest"), "{shown}");
+    assert_eq!(
+        (&whole["is_sound"], notes(&whole)),
+        (&true.into(), 2),
+        "{whole}"
+    );
+    let shown = whole["notes"].to_string();
+    assert!(
+        shown.contains("3 files, ") && shown.contains(": incomplete, and not in the manifest"),
+        "{shown}"
+    );
     let mut sh = c.installation().command("sh");
     sh.arg(on_its_way.join("restore.sh"))
         .args(["--target", &c.conninfo("on_its_way")]);
     run(&mut sh);
     assert_eq!(c.sql_in("on_its_way", "SELECT count(*) FROM t"), "251");
-    // Not so in the middle, nor what does not follow.
-    let middle = copy(&c, "middle");
+    // Pruned from the oldest on.
+    let pruned = copied("pruned");
+    let of_pruned = files_in(&pruned.join("chain-1/incremental"));
+    for segment in &of_pruned[..2] {
+        fs::remove_file(segment).expect("it can be removed");
+    }
+    let oldest = files_in(&pruned.join("chain-1/base")).remove(0);
+    fs::remove_dir_all(oldest).expect("it can be removed");
+    let whole = report(&pruned);
+    let shown = whole["notes"].to_string();
+    assert_eq!(whole["is_sound"], true, "{whole}");
+    assert!(
+        shown.contains("3 files, ") && shown.contains("listed in the manifest, but missing"),
+        "{shown}"
+    );
+    // Not so in the middle, nor what does not follow, nor the newest base, nor any of it in the archive itself.
+    let middle = copied("middle");
     without(&middle, &segments[2..3]);
     let found = only_problem(&middle, &name(&segments[2]));
     assert_eq!(found["problems"][0], "not in the manifest", "{found}");
-    let lacks = copy(&c, "lacks");
+    let lacks = copied("lacks");
     let of_copy = files_in(&lacks.join("chain-1/incremental"));
     without(&lacks, &segments[closed - 2..closed]);
     fs::remove_file(&of_copy[closed - 2]).expect("it can be removed");
     only_problem(&lacks, &name(&segments[closed - 1]));
+    let newest = copied("newest");
+    let of_newest = files_in(&newest.join("chain-1/base")).remove(2);
+    fs::remove_dir_all(of_newest).expect("it can be removed");
+    only_problem(&newest, &name(&bases[2]));
+    let itself = copy(&c, "itself");
+    without(&itself, &segments[closed - 1..closed]);
+    only_problem(&itself, &name(&segments[closed - 1]));
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! "My reporting copy follows the archive; the primary died last night. Is the copy still the truth?" Who reads across a
 //! take-over: a copy that follows, the state as of a moment, the history, and a restore that is in the middle of it.
 
-use std::process::{Child, Stdio};
+use std::fs;
+use std::process::{Child, Command, Output, Stdio};
 
 use crate::following::{run, Following};
 use crate::takeover::{
     alone, primary, promote, standby_of, take_over_broken, wait_for_replay, TAKE_OVER,
 };
-use harness::{program_command, wait_until, Cluster};
+use harness::{program, program_command, wait_until, Cluster};
 
 const NUMBERS: &str = "SELECT string_agg(a::text, ',' ORDER BY a) FROM t";
 
@@ -182,6 +183,79 @@ fn a_copy_of_a_base_with_commits_that_were_set_apart_says_so() {
             "restore --chain 1 into a new database",
         ],
     );
+}
+
+/// A copy of the archive that a program makes file by file may have segments of the promoted server, and the manifest of before.
+#[test]
+fn nothing_of_another_history_is_applied_to_a_base_whose_loss_the_copied_manifest_does_not_tell() {
+    let c = primary();
+    let standby = standby_of(&c);
+    alone(&standby);
+    positions_only_the_files_have(&c);
+    c.sql("SELECT incr_dump()");
+    let known = c.sql(NUMBERS);
+    c.flush();
+    let place = c.root().join("copied");
+    let from = c.database_directory();
+    let mirror = |what: &str| {
+        fs::remove_dir_all(place.join(what)).ok();
+        harness::run(
+            Command::new("cp")
+                .arg("-a")
+                .arg(from.join(what))
+                .arg(place.join(what)),
+        );
+    };
+    harness::run(Command::new("cp").arg("-a").arg(&from).arg(&place));
+    let target = Cluster::builder().start();
+    let (archive, to) = (place.display().to_string(), target.conninfo("copy"));
+    let follow = || program(&["follow", "--archive", &archive, "--target", &to, "--once"]);
+    assert!(follow().status.success());
+    c.crash();
+    standby.start();
+    promote(&standby);
+    take_over_broken(&standby);
+    for row in 3001..3004 {
+        standby.sql(&format!(
+            "SELECT pg_switch_wal(); INSERT INTO t VALUES ({row}); SELECT incr_rotate()"
+        ));
+    }
+    standby.flush();
+    mirror("chain-1/incremental");
+    let refused = |output: Output, told: &str| {
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(
+            !output.status.success() && said.contains(told),
+            "{}: {said}",
+            output.status
+        );
+    };
+    refused(
+        follow(),
+        "it was set apart when another server was promoted",
+    );
+    assert_eq!(target.sql_in("copy", NUMBERS), known);
+    let restored = target.conninfo("restored");
+    let restore = program(&["restore", "--archive", &archive, "--target", &restored]);
+    refused(restore, "a server was promoted that never had this base");
+    let mut sh = c.installation().command("sh");
+    sh.arg(place.join("restore.sh"))
+        .args(["--target", &restored]);
+    refused(
+        sh.output().expect("sh can be run"),
+        "the server was promoted",
+    );
+    // Once it is copied as a whole, it is another base that is taken.
+    mirror("chain-1/manifest.jsonl");
+    mirror("chain-1/base");
+    let restore = program(&["restore", "--archive", &archive, "--target", &restored]);
+    assert!(
+        restore.status.success(),
+        "{}",
+        String::from_utf8_lossy(&restore.stderr)
+    );
+    assert_eq!(target.sql_in("restored", NUMBERS), standby.sql(NUMBERS));
 }
 
 /// What it has read, and not applied for its delay, is not applied later.

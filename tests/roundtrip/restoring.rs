@@ -106,7 +106,18 @@ fn flush(cluster: &Cluster, findings: &mut Findings) {
     findings.count(crashes, "crashes of the server");
     cluster.wait_for_capture();
     let started = Instant::now();
-    cluster.sql("SELECT incrbackup.incr_flush('10 min')");
+    // However slow the machine is: it is an error that the files get nowhere, not that they take long.
+    let reached = || {
+        cluster.sql("SELECT max(confirmed_flush_lsn) FROM pg_replication_slots WHERE plugin = 'pg_incrbackup'")
+    };
+    let mut before = reached();
+    while let Err(error) = cluster.try_sql("SELECT incrbackup.incr_flush('5 min')") {
+        let now = reached();
+        let status = || cluster.sql("SELECT * FROM incrbackup.incr_status()");
+        assert_ne!(now, before, "capture has stopped: {error}\n{}", status());
+        println!("capture is at {now}: {error}");
+        before = now;
+    }
     println!("flushed in {}", seconds_since(started));
     let health = cluster.sql("SELECT level, reasons FROM incrbackup.incr_slot_health()");
     println!("health: {health}");

@@ -37,7 +37,7 @@ pub(crate) use set_apart::replace;
 pub use strictly::{parse_strictly, read_stored, read_strictly};
 
 /// The subject of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     Incremental,

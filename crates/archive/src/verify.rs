@@ -5,6 +5,7 @@
 //! running: a file that was closed since the directory was read is not a problem.
 
 mod chain;
+mod copy;
 mod directories;
 mod expired;
 mod segments;
@@ -32,9 +33,8 @@ pub struct Problem {
     pub problem: String,
     /// The segment itself may be sound: what precedes it is missing, or not as it was when this one was begun.
     pub is_about_predecessor: bool,
-    /// What archive_command's copy has and its manifest does not list: what came after it, what is not there as a whole yet,
-    /// and what retention has removed, and forgotten, in the archive itself. Restores take such segments, and pass over such
-    /// bases and sets.
+    /// Not wrong in a copy that archive_command makes: it has files before their line in the manifest, maybe only a part of a
+    /// base, and keeps what retention has removed in the archive itself; whoever looks after it removes what is oldest.
     pub is_usual_in_copy: bool,
 }
 

@@ -219,6 +219,8 @@ awk_check='
     NR == 1 && !/^-- pg_incrbackup segment format=[12]$/ { exit } { walk() }
     kind == "header" { start = end = lsn16(value("start_lsn")); next_xid = value("next_xid") }
     kind == "header" { previous = value("previous") " " value("previous_sha256") }
+    kind == "header" { left = value("switched_at"); left = left == "" ? start : lsn16(left) }
+    kind == "header" && value("timeline") + 0 > timeline + 0 && left < base_lsn { print "facts left" }
     kind == "transaction" { lsn = lsn16(value("commit_lsn")); time = value("commit_time") }
     kind == "transaction" { xid = value("xid"); has_mark = 0 }
     kind == "mark" && value("name") == until_mark { has_mark = 1 }
@@ -248,10 +250,13 @@ while read -r name; do
     [ -n "$before" ] || [ "$name" = "$first" ] || continue
     if is_open "$name"; then was_open=yes; else was_open=''; fi      # it may be closed from now on
     text "$increments/$name" | cut -b 1-1000000 | awk -v until_xid="$until_xid" -v until_time="$until_time" \
-        -v until_mark="$mark" "$awk_walk$awk_check" >"$work/facts"
+        -v until_mark="$mark" -v timeline="$(value timeline "$metadata")" -v base_lsn="$base_lsn" \
+        "$awk_walk$awk_check" >"$work/facts"
     grep '^facts ' "$work/facts" >"$work/fact" || [ -z "$was_open" ] || break    # torn before its first transaction
     end_before=$end
     read -r what start end next_xid complete closed transactions last previous <"$work/fact" || start=''
+    [ "$start" != left ] || die "the history of $name had left that of the base before it: the server was promoted, and" \
+        "the manifest here does not say yet what was set apart; copy it again, or take an older base (--base)"
     [ "$start" = "L${name%%-*}" ] || die "$name is damaged, or its format is that of a newer version"
     if [ -n "$before" ]; then
         [ "$start" = "$end_before" ] || die "segments between $before and $name are missing: it starts at another LSN"

@@ -1,7 +1,7 @@
 //! A copy that archive_command made, put where an archive is to be written: what its manifest lists was archived, and nothing
 //! else is part of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 
 use super::notes::{path_of, write, Note, Notes};
@@ -27,7 +27,11 @@ pub fn settle_copy(database: &DatabaseDir) -> Result<()> {
     for chain in database.chains()? {
         remove_what_is_gone(&chain)?;
     }
-    note_copied(database)
+    note_copied(database)?;
+    for chain in database.chains()? {
+        expire_what_is_pruned(&chain)?;
+    }
+    Ok(())
 }
 
 /// Files that were set apart, those that retention had removed before the first one that is listed, and those that were not
@@ -67,6 +71,45 @@ fn remove_what_is_gone(chain: &ChainDir) -> Result<()> {
     Ok(())
 }
 
+/// Marks as expired what whoever looks after the copy has removed from it: segments before the first that is there, and bases.
+/// If its first segment has one before it that no line tells of, it is the last that retention had removed in the archive:
+/// the copy has it still, and the line was kept to say where the rest begins. So it goes here, and its line says it again.
+fn expire_what_is_pruned(chain: &ChainDir) -> Result<()> {
+    let entries = manifest::without_repeats(manifest::read_whole(chain)?);
+    let of = |kind| entries.iter().filter(move |entry| entry.kind == kind);
+    let there = chain
+        .segments()?
+        .into_iter()
+        .map(|(name, _)| Entry::segment_file(name));
+    let first = there.min();
+    let newest = chain.bases()?.into_iter().max().map(base::file_of);
+    let is_before = |entry: &&Entry, kept: &Option<String>| {
+        !entry.is_gone() && kept.as_ref().is_some_and(|kept| entry.file < *kept)
+    };
+    let is_there = |entry: &Entry| chain.path.join(&entry.file).symlink_metadata().is_ok();
+    let segments = of(Kind::Incremental).filter(|entry| is_before(entry, &first));
+    let bases = of(Kind::Base).filter(|entry| is_before(entry, &newest) && !is_there(entry));
+    let mut files: HashSet<String> = segments
+        .chain(bases)
+        .map(|entry| entry.file.clone())
+        .collect();
+    let is_told = |entry: &&Entry| entry.expired_at.is_some() || files.contains(&entry.file);
+    let begin = of(Kind::Incremental).find(|entry| Some(&entry.file) == first.as_ref());
+    let begin = begin.filter(|entry| {
+        entry.previous_sha256.is_some() && !of(Kind::Incremental).any(|entry| is_told(&entry))
+    });
+    files.extend(begin.map(|entry| entry.file.clone()));
+    if files.is_empty() {
+        return Ok(());
+    }
+    manifest::expire(chain, &files, time::now(), |_| true, &mut || {})?;
+    let gone = chain.stored_segments()?.into_iter();
+    let gone: Vec<_> = gone
+        .filter(|(name, _)| files.contains(&Entry::segment_file(*name)))
+        .collect();
+    remove_segments(chain, &gone)
+}
+
 /// The file that makes a base or a set valid comes last.
 fn is_whole(directory: &std::path::Path) -> bool {
     directory.join(METADATA_JSON).symlink_metadata().is_ok()
@@ -89,7 +132,7 @@ fn note_copied(database: &DatabaseDir) -> Result<()> {
     let known = Notes::default();
     let mut notes = Vec::new();
     for chain in database.chains()? {
-        for entry in manifest::without_repeats(manifest::read_whole(&chain)?) {
+        for mut entry in manifest::without_repeats(manifest::read_whole(&chain)?) {
             if entry.is_gone() || is_archived(database, &known, &chain, &entry).is_some() {
                 continue;
             }
@@ -101,6 +144,15 @@ fn note_copied(database: &DatabaseDir) -> Result<()> {
             let Some(file) = files.first() else {
                 continue;
             };
+            if entry.kind == Kind::Incremental
+                && *file == entry.file
+                && entry.file_sha256 != entry.sha256
+            {
+                // Before 0.4.0 the line was that of the segment as it was compressed in the archive later.
+                entry.file_bytes = entry.bytes;
+                entry.file_sha256.clone_from(&entry.sha256);
+                manifest::lock(&chain)?.append(&entry)?;
+            }
             notes.push(Note {
                 file: name_of(database, &chain, file),
                 sha256: entry.file_sha256,

@@ -360,11 +360,11 @@ impl List<'_> {
             let note = note_of(self.database, self.notes, chain, entry);
             let is_there = note.is_some();
             let expired_at = entry.expired_at.filter(|_| !is_there);
-            let as_copied = note.filter(|_| entry.kind == Kind::Incremental);
-            let (file_bytes, file_sha256) = as_copied
-                .map_or((entry.file_bytes, &entry.file_sha256), |note| {
-                    (note.bytes, &note.sha256)
-                });
+            let (file_bytes, file_sha256) = match note.filter(|_| entry.kind == Kind::Incremental) {
+                Some(note) if note.file.ends_with(".sql") => (entry.bytes, &entry.sha256),
+                Some(note) => (note.bytes, &note.sha256),
+                None => (entry.file_bytes, &entry.file_sha256),
+            };
             // One that was set apart may have been archived all the same, before a crash or by the server before this one.
             let is_marked = entry.set_apart_at.is_some();
             (is_there || is_marked || expired_at.is_some()).then(|| Entry {

@@ -88,6 +88,12 @@ impl Header {
         SegmentName::new(self.start_lsn, self.opened_at)
     }
 
+    /// Whether the history that the segment continues had left this timeline before this LSN: what a base of there and then
+    /// has is not in it. A base's line in the manifest says so, too, but a copy of the archive gets the manifest later.
+    pub fn has_left(&self, timeline: u32, lsn: Lsn) -> bool {
+        self.timeline > timeline && self.switched_at.unwrap_or(self.start_lsn) < lsn
+    }
+
     /// The structural line.
     pub(super) fn comment(&self, key: Key) -> String {
         let (file, sha256) = self

@@ -12,7 +12,6 @@ use crate::flags::{self, FLAGS};
 use crate::globals;
 use crate::layout::names::{
     chain_name, BaseName, GlobalsName, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, MANIFEST,
-    METADATA_JSON,
 };
 use crate::layout::ChainInfo;
 use crate::manifest::{self, Entry, Kind, Manifest};
@@ -31,9 +30,11 @@ pub struct ChainCheck<'a> {
     pub(super) expired: BTreeSet<String>,
     /// The last segment of these.
     pub(super) last_expired: Option<Entry>,
-    /// The oldest and the newest segment, base and set that the manifest lists: these names are in the order of their LSNs.
-    extent: BTreeMap<Kind, (String, String)>,
-    problems: Vec<Problem>,
+    /// The oldest and the newest segment that the manifest lists: their names are in the order of their LSNs.
+    pub(super) extent: Option<(String, String)>,
+    /// Not so where a base is without any manifest: in a copy it comes later.
+    pub(super) may_be_copy: bool,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl<'a> ChainCheck<'a> {
@@ -54,7 +55,8 @@ impl<'a> ChainCheck<'a> {
             listed: BTreeMap::new(),
             expired: BTreeSet::new(),
             last_expired: None,
-            extent: BTreeMap::new(),
+            extent: None,
+            may_be_copy: false,
             problems: Vec::new(),
         };
         if !check.info.is_written_as(&bytes) {
@@ -73,9 +75,7 @@ impl<'a> ChainCheck<'a> {
                 check.found(place, error.to_string());
             }
         }
-        for file in std::mem::take(&mut check.listed).into_keys() {
-            check.found(&file, "listed in the manifest, but missing");
-        }
+        check.missing();
         check.problems
     }
 
@@ -85,40 +85,18 @@ impl<'a> ChainCheck<'a> {
     }
 
     /// Of a segment, about what is before it.
-    pub(super) fn found_before(&mut self, file: &str, problem: impl Into<String>) {
+    pub(super) fn found_before(
+        &mut self,
+        file: &str,
+        problem: impl Into<String>,
+        is_usual_in_copy: bool,
+    ) {
         let file = self.path(file);
         self.problems.push(Problem {
             is_about_predecessor: true,
+            is_usual_in_copy,
             ..Problem::of(file, problem)
         });
-    }
-
-    /// Of a file that is not in the manifest.
-    pub(super) fn found_unlisted(&mut self, file: &str, kind: Kind) {
-        let is_within = match self.extent.get(&kind) {
-            Some((oldest, newest)) => oldest.as_str() < file && file < newest.as_str(),
-            // What a copy has before its first manifest: nothing to restore from.
-            None => self.extent.is_empty() && self.has_base(),
-        };
-        // Bases come when they can.
-        let is_usual_in_copy = !is_within || kind == Kind::Base && !self.extent.is_empty();
-        let file = self.path(file);
-        self.problems.push(Problem {
-            is_usual_in_copy,
-            ..Problem::of(file, "not in the manifest")
-        });
-    }
-
-    fn has_base(&mut self) -> bool {
-        let names = self.names_in(BASE).unwrap_or_default();
-        let mut bases = names.iter().filter(|name| BaseName::parse(name).is_some());
-        bases.any(|name| !self.lacks_metadata(&format!("{BASE}/{name}")))
-    }
-
-    /// Whether a segment is older than the first that the manifest lists.
-    pub(super) fn precedes_manifest(&self, file: &str) -> bool {
-        let extent = self.extent.get(&Kind::Incremental);
-        extent.is_some_and(|(oldest, _)| file < oldest.as_str())
     }
 
     /// A file of this chain, from the database's directory.
@@ -144,16 +122,12 @@ impl<'a> ChainCheck<'a> {
         let segments = self.names_in(INCREMENTAL).unwrap_or_default();
         let bases = self.names_in(BASE).unwrap_or_default();
         let given_up = given_up_among(&segments, &bases);
+        self.may_be_copy = self.has_manifest() || self.newest_base(&bases).is_none();
         for entry in manifest.entries {
-            let whole = || (entry.file.clone(), entry.file.clone());
-            let (oldest, newest) = self.extent.entry(entry.kind).or_insert_with(whole);
-            if entry.file < *oldest {
-                oldest.clone_from(&entry.file);
-            }
-            if entry.file > *newest {
-                newest.clone_from(&entry.file);
-            }
             if !entry.is_gone() && !given_up.contains(&entry.file) {
+                if entry.kind == Kind::Incremental {
+                    self.extend_to(&entry.file);
+                }
                 self.listed.insert(entry.file.clone(), entry);
                 continue;
             }
@@ -234,11 +208,7 @@ impl<'a> ChainCheck<'a> {
         }
         let listed = self.take_listed(directory);
         if listed.is_none() && !is_whole && self.lacks_metadata(directory) {
-            let file = self.path(directory);
-            self.problems.push(Problem {
-                is_usual_in_copy: true,
-                ..Problem::of(file, "incomplete, and not in the manifest")
-            });
+            self.found_in_copy(directory, "incomplete, and not in the manifest", true);
             return;
         }
         for (file, why) in sealed.problems {
@@ -255,16 +225,14 @@ impl<'a> ChainCheck<'a> {
         }
     }
 
-    fn lacks_metadata(&self, directory: &str) -> bool {
-        let file = self.path(&format!("{directory}/{METADATA_JSON}"));
-        self.storage.size(&file).is_ok_and(|size| size.is_none())
-    }
-
     /// The manifest's line about a file, searched once more if it may be newer than our reading. A process
     /// that renames a file holds the manifest's lock until its line is written, so reading waits for it.
     pub(super) fn take_listed(&mut self, file: &str) -> Option<Entry> {
         if let Some(entry) = self.listed.remove(file) {
             return Some(entry);
+        }
+        if self.precedes_manifest(file) {
+            return None;
         }
         self.newest_line(file)
     }

@@ -23,6 +23,8 @@ struct Before {
     highest_xid: u64,
     /// False after a segment that could not be read.
     is_known: bool,
+    /// None is there: that the next one is the first is what the archive says, and a copy may have been pruned.
+    is_begin: bool,
 }
 
 impl Before {
@@ -33,6 +35,7 @@ impl Before {
             previous: Some(Previous::of(entry)),
             highest_xid: 0,
             is_known: true,
+            is_begin: false,
         }
     }
 }
@@ -58,10 +61,9 @@ impl<R: io::Read> io::Read for Shared<R> {
 
 impl ChainCheck<'_> {
     pub(super) fn segments(&mut self) -> Result<()> {
+        let mut before = self.before_the_first();
         let names = self.names_in(INCREMENTAL)?;
-        let stored = once_each(stored_segments(names.iter().map(String::as_str)));
-        let mut before = self.before_the_first(stored.first().map(|(name, _)| *name));
-        for (name, stored) in stored {
+        for (name, stored) in once_each(stored_segments(names.iter().map(String::as_str))) {
             if self.expired.contains(&Entry::segment_file(name)) {
                 continue;
             }
@@ -71,21 +73,26 @@ impl ChainCheck<'_> {
         if let Some(end) = ended.filter(|end| end.last_lsn > before.end_lsn) {
             let (has, said) = (before.end_lsn, end.last_lsn);
             let why = format!("the chain ended at {said}, its files at {has}");
-            self.found(CHAIN_JSON, why);
+            // The first file that a copy gets of a chain.
+            let is_new = self.may_be_copy && !self.has_manifest();
+            self.found_in_copy(CHAIN_JSON, &why, is_new);
         }
         Ok(())
     }
 
-    /// The slot's start, or the last expired segment; unknown where a copy still has older ones than its manifest.
-    fn before_the_first(&self, first: Option<SegmentName>) -> Before {
-        let first = first.map(Entry::segment_file);
+    /// The slot's start, or the last expired segment.
+    fn before_the_first(&self) -> Before {
         match &self.last_expired {
-            Some(entry) => Before::after(entry),
+            Some(entry) => Before {
+                is_begin: true,
+                ..Before::after(entry)
+            },
             None => Before {
                 end_lsn: self.info.slot_start_lsn,
                 previous: None,
                 highest_xid: 0,
-                is_known: !first.is_some_and(|file| self.precedes_manifest(&file)),
+                is_known: true,
+                is_begin: true,
             },
         }
     }
@@ -117,6 +124,7 @@ impl ChainCheck<'_> {
                     previous: None,
                     highest_xid: 0,
                     is_known: false,
+                    is_begin: false,
                 };
                 let listed = self.listed.remove(&line);
                 return listed.map_or(unknown, |entry| Before::after(&entry));
@@ -151,6 +159,7 @@ impl ChainCheck<'_> {
             previous: Some(previous),
             highest_xid: before.highest_xid.max(summary.tally.highest_xid),
             is_known: true,
+            is_begin: false,
         }
     }
 
@@ -203,16 +212,16 @@ impl ChainCheck<'_> {
         }
         if before.is_known && before.previous.is_none() && header.previous.is_some() {
             let why = "the segments before it are missing, and were not removed by retention";
-            self.found_before(file, why);
+            self.found_before(file, why, before.is_begin);
         } else if before.is_known {
             if header.start_lsn != before.end_lsn {
                 let (start, end) = (header.start_lsn, before.end_lsn);
                 let why = format!("it starts at {start}, the segment before ends at {end}");
-                self.found_before(file, why);
+                self.found_before(file, why, before.is_begin);
             }
             if header.previous != before.previous {
                 let why = "its predecessor is not the segment that its header names";
-                self.found_before(file, why);
+                self.found_before(file, why, before.is_begin);
             }
         }
         if header.next_xid <= before.highest_xid {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use archive::layout::DatabaseDir;
 use archive::lock::Lock;
+use archive::owner::OWNER_JSON;
 use archive::Problem;
 use archive_query::catalog::Catalog;
 use serde::Serialize;
@@ -74,10 +75,11 @@ fn check(source: &Source, output: &Output) -> Result<Report> {
     let problems = archive::verify::files(&counted, &mut || {});
     progress.finish();
     let (catalog, _) = Catalog::read_sound(&*source.storage)?;
-    let (notes, problems) = problems?
-        .into_iter()
-        .partition(|problem| problem.is_usual_in_copy || is_of_another_version(problem, &catalog));
-    let notes: Vec<Problem> = notes;
+    let is_copy = source.directory.is_some() && source.storage.size(OWNER_JSON)?.is_none();
+    let is_note = |problem: &Problem| {
+        (is_copy && problem.is_usual_in_copy) || is_of_another_version(problem, &catalog)
+    };
+    let (notes, problems): (Vec<Problem>, Vec<Problem>) = problems?.into_iter().partition(is_note);
     Ok(Report {
         database: source.name.clone(),
         place: source.storage.place(""),
@@ -85,7 +87,7 @@ fn check(source: &Source, output: &Output) -> Result<Report> {
         files: extent.files,
         bytes: extent.bytes,
         problems: with_costs(&catalog, problems),
-        notes: in_words(notes),
+        notes: in_words(&notes),
     })
 }
 
@@ -101,22 +103,25 @@ fn is_of_another_version(problem: &Problem, catalog: &Catalog) -> bool {
 }
 
 /// One for each, but for what may be thousands in a copy.
-fn in_words(notes: Vec<Problem>) -> Vec<String> {
-    let (of_copy, others): (Vec<Problem>, Vec<Problem>) =
-        notes.into_iter().partition(|note| note.is_usual_in_copy);
-    let said = |note: &Problem| format!("{}: {}", note.file, note.problem);
-    let mut words: Vec<String> = others.iter().map(said).collect();
-    match of_copy.as_slice() {
-        [] => {}
-        [note] => words.push(said(note)),
-        [first, .., last] => words.push(format!(
-            "{} are not in the manifest, {} to {}",
-            counted(count(of_copy.len() as u64), "file"),
-            first.file,
-            last.file
-        )),
+fn in_words(notes: &[Problem]) -> Vec<String> {
+    let mut kinds: Vec<(&str, Vec<&str>)> = Vec::new();
+    for note in notes {
+        match kinds
+            .iter_mut()
+            .find(|(problem, _)| *problem == note.problem)
+        {
+            Some((_, files)) => files.push(&note.file),
+            None => kinds.push((&note.problem, vec![&note.file])),
+        }
     }
-    words
+    let said = |(problem, files): &(&str, Vec<&str>)| match files.as_slice() {
+        [first, .., last] => {
+            let files = counted(count(files.len() as u64), "file");
+            format!("{files}, {first} to {last}: {problem}")
+        }
+        files => format!("{}: {problem}", files.concat()),
+    };
+    kinds.iter().map(said).collect()
 }
 
 /// By file, each with its cost.

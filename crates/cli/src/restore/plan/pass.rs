@@ -165,6 +165,9 @@ impl Choice<'_> {
             return damaged(format!("{place} does not start where its name says"));
         }
         facts.ensure_listed(&place, segment)?;
+        if header.has_left(base.metadata.timeline, base.metadata.lsn) {
+            return Err(left_before(base, &place));
+        }
         let Some((end, previous)) = before else {
             if header.next_xid > base.metadata.snapshot.xmin && header.previous.is_some() {
                 return damaged(format!(
@@ -211,4 +214,14 @@ impl Choice<'_> {
         }
         Ok(())
     }
+}
+
+/// A copy of the archive that is being made has the segments of a promoted server before the manifest.
+fn left_before(base: &Base, place: &str) -> Error {
+    let message = format!(
+        "the history of {place} had left that of base {} before it: a server was promoted that never had this base",
+        base.name
+    );
+    let hint = "The manifest does not say yet what was set apart: copy the archive again, or name an older base (--base).".to_owned();
+    Error::Damaged { message, hint }
 }

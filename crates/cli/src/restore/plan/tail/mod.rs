@@ -61,6 +61,8 @@ pub struct Tail {
     pub takes_unlisted: bool,
     /// A newer chain of the archive.
     pub newer: Option<u32>,
+    /// The header of a segment says that its history had left the base's timeline before the base.
+    is_left: bool,
     /// What was read is not what is there now: this look is of no use any more.
     pub is_rewritten: bool,
 }
@@ -102,6 +104,7 @@ impl Tail {
             lost,
             takes_unlisted: false,
             newer: None,
+            is_left: false,
             is_rewritten: false,
         };
         tail.look(storage)?;
@@ -122,7 +125,7 @@ impl Tail {
     /// Where the base is that the copy was made of, if that was set apart. Nothing of the chain can be applied to it: LSNs and
     /// transaction ids behind the switch of the timeline mean something else in the history of the server that goes on.
     pub fn lost_base(&self) -> Option<Lsn> {
-        let is_lost = self.chain.lost_bases.contains(&self.base.name);
+        let is_lost = self.is_left || self.chain.lost_bases.contains(&self.base.name);
         is_lost.then_some(self.base.metadata.lsn)
     }
 
@@ -223,6 +226,10 @@ impl Tail {
                 self.grow(storage, segment)?;
             } else if !is_checked {
                 self.close(storage, segment)?;
+            }
+            if self.is_left {
+                self.waiting.clear();
+                break;
             }
             self.at = Some(segment.name);
         }

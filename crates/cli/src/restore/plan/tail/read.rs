@@ -229,12 +229,14 @@ impl Tail {
     }
 
     /// A segment starts where its name says, and where the one before it ends.
-    fn ensure_joins(&self, segment: &Segment, header: &Header, place: &str) -> Result<()> {
+    fn ensure_joins(&mut self, segment: &Segment, header: &Header, place: &str) -> Result<()> {
         if header.start_lsn != segment.start_lsn() {
             return Err(Error::damaged(format!(
                 "{place} does not start where its name says"
             )));
         }
+        let base = &self.base.metadata;
+        self.is_left |= header.has_left(base.timeline, base.lsn);
         let Some((end, previous)) = &self.before else {
             return Ok(());
         };
